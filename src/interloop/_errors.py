@@ -1,0 +1,81 @@
+"""The errors of interloop, and the messages that both backends share."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, TypeGuard
+
+__all__ = [
+    "NoAsyncContext",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskNotDone",
+    "UnsupportedBackend",
+]
+
+
+class NoAsyncContext(RuntimeError):
+    """A call that needs an event loop was made outside of any (D2)."""
+
+
+class UnsupportedBackend(RuntimeError):
+    """The async library that is running has no interloop backend (D2)."""
+
+
+class TaskNotDone(RuntimeError):
+    """The outcome of a task was asked for before the task ended (T1)."""
+
+
+class TaskFailed(Exception):
+    """The task whose result was asked for ended with an error, which is the `__cause__` of this one (T2)."""
+
+
+class TaskCancelled(Exception):
+    """The task whose result was asked for was cancelled (T2).
+
+    An ordinary exception, so that a cancelled task is never mistaken for a cancellation of whoever
+    waits for it.
+    """
+
+
+def is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
+    return isinstance(value, Coroutine)
+
+
+def not_a_coroutine(value: object, call: str) -> TypeError:
+    if callable(value):
+        name = getattr(value, "__qualname__", repr(value))
+        advice = f"call the function and pass what it returns: {name}(...)"
+    elif hasattr(value, "__await__"):
+        advice = "wrap the awaitable in an async function and pass a call of that"
+    else:
+        advice = "pass a call of an async function"
+    return TypeError(f"{call} expects a coroutine object, got {value!r}; {advice}")
+
+
+def already_entered(scope: object) -> RuntimeError:
+    return RuntimeError(f"{scope!r} has already been entered; a scope is used once, make a new one")
+
+
+def left_in_another_task(scope: object, entered_in: str, left_in: str) -> RuntimeError:
+    return RuntimeError(
+        f"{scope!r} was entered in task {entered_in!r} but is being left in task {left_in!r}. "
+        "The usual cause is an async generator, or an exit stack, that yields inside the scope "
+        "and is then closed by another task: enter and leave a scope in one task, and hand values "
+        "out through a channel or a queue instead"
+    )
+
+
+def left_out_of_order(scope: object, still_open: object) -> RuntimeError:
+    return RuntimeError(
+        f"{scope!r} is being left while {still_open!r}, entered inside it, is still open; "
+        "scopes are left in the reverse order of entering (the usual cause is an exit stack or an "
+        "async generator that holds one of them)"
+    )
+
+
+def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseException | None:
+    """`error` without the cancellations in it, or `None` if it holds nothing else (G4)."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(cancelled)[1]
+    return None if isinstance(error, cancelled) else error

@@ -1,0 +1,175 @@
+"""The public functions: each checks its arguments and hands over to the backend that is running."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from math import isnan
+from typing import Any, TypeVar
+
+from . import _dispatch
+from ._dispatch import current_backend as _backend
+from ._errors import is_coroutine, not_a_coroutine
+from .abc import Deadline, TaskGroup
+
+T = TypeVar("T")
+
+
+def _seconds(value: object, argument: str) -> float:
+    # bool is an int, but deadline(True) is a mistake
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{argument} expects a number of seconds, got {value!r}")
+    if isnan(value):
+        raise ValueError(f"{argument} expects a number of seconds, got NaN")
+    return value
+
+
+def task_group() -> TaskGroup:
+    """A scope that owns tasks, used as `async with task_group() as tg:`.
+
+    The block is left when every child has ended (G1). The first failure cancels the body and all other children, and
+    all errors are raised together in one `ExceptionGroup` (G3) that never holds a cancellation (G4).
+    A cancellation from outside passes on as it came (G5). Leaving the block is a checkpoint (G13).
+
+    Raises:
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    return _backend("task_group()").TaskGroup()
+
+
+def deadline(delay: float | None = None, *, at: float | None = None, suppress: bool = False) -> Deadline:
+    """A scope that is cancelled when its time comes, used as `with deadline(6):`, or `async with`.
+
+    On expiry the block is cancelled, and when that cancellation reaches the end of the block it becomes
+    a `TimeoutError` (L1). A block that ends or fails by itself keeps its own outcome (L2), and of nested deadlines the
+    outermost that has expired raises (L3).
+
+    Args:
+        delay: seconds from entering the block (L9); zero or less expires at the first checkpoint (L4);
+            `None` or `inf`: no limit.
+        at: the absolute time instead, in seconds on the `current_time()` clock.
+        suppress: just leave the block instead of raising `TimeoutError`; `expired()` tells.
+
+    Raises:
+        TypeError: `delay` or `at` is not a number, or both are given.
+        ValueError: `delay` or `at` is NaN.
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    if delay is not None:
+        _seconds(delay, "deadline(delay)")
+        if at is not None:
+            raise TypeError(f"deadline() takes `delay` or `at`, not both; got delay={delay!r} and at={at!r}")
+    elif at is not None:
+        _seconds(at, "deadline(at=)")
+    return _backend("deadline()").Deadline(delay, at, suppress)
+
+
+def current_deadline() -> float:
+    """The earliest deadline in force around this task, to be handed on to a database or a remote call.
+
+    Seconds on the `current_time()` clock; `inf` if there is none, `-inf` once a scope around the task is
+    cancelled. Sees through task groups: a child has the deadlines around its group (L7).
+
+    Raises:
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    return _backend("current_deadline()").current_deadline()
+
+
+async def shield(coro: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:
+    """Run `coro` to completion whatever cancels the caller, and give its result (C4).
+
+    A cancellation that came meanwhile is delivered at the next checkpoint after it.
+
+    Args:
+        coro: a coroutine object, `f(x)`.
+        timeout: seconds after which `coro` is cancelled and `TimeoutError` raised; `None`: no limit.
+
+    Raises:
+        TypeError, ValueError: `coro` is not a coroutine object, or `timeout` not a number; `coro` is closed.
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    if not is_coroutine(coro):
+        raise not_a_coroutine(coro, "shield()")
+    try:
+        if timeout is not None:
+            _seconds(timeout, "shield(timeout=)")
+        backend = _backend("shield()")
+    except BaseException:
+        coro.close()
+        raise
+    return await backend.shield(coro if timeout is None else _within(timeout, coro))
+
+
+async def _within(seconds: float, coro: Coroutine[Any, Any, T]) -> T:
+    with deadline(seconds):
+        return await coro
+
+
+async def sleep(seconds: float) -> None:
+    """Sleep; 0 is a checkpoint, `inf` never ends (W1).
+
+    Raises:
+        TypeError, ValueError: `seconds` is not a number, is negative, or NaN.
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    if _seconds(seconds, "sleep()") < 0:
+        raise ValueError(f"sleep() expects a number of seconds that is not negative, got {seconds!r}")
+    await _backend("sleep()").sleep(seconds)
+
+
+async def sleep_until(when: float) -> None:
+    """Sleep until the `current_time()` clock shows `when`; a time that is past is a checkpoint (W1).
+
+    Raises:
+        TypeError, ValueError: `when` is not a number, or NaN.
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    _seconds(when, "sleep_until()")
+    backend = _backend("sleep_until()")
+    await backend.sleep(max(0, when - backend.current_time()))
+
+
+async def sleep_forever() -> None:
+    """Sleep until cancelled.
+
+    Raises:
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    await _backend("sleep_forever()").sleep_forever()
+
+
+async def checkpoint() -> None:
+    """Let other tasks run, and be cancelled here if that is due (W1).
+
+    Raises:
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    await _backend("checkpoint()").checkpoint()
+
+
+def current_time() -> float:
+    """The clock of the loop that is running, in seconds; it never goes back (W3).
+
+    Raises:
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    return _backend("current_time()").current_time()
+
+
+def get_cancelled_exc_class() -> type[BaseException]:
+    """What a cancellation is raised as here: `asyncio.CancelledError` or `trio.Cancelled`.
+
+    Raises:
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    return _backend("get_cancelled_exc_class()").get_cancelled_exc_class()
+
+
+def current_backend() -> str:
+    """The name of the backend that serves calls here: `"asyncio"`, `"trio"`, ...
+
+    Raises:
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
+    """
+    _backend("current_backend()")
+    return _dispatch.current_backend_name("current_backend()")

@@ -1,0 +1,250 @@
+"""What a backend provides, and the contract of each part.
+
+A backend is one module with the names of `Backend` below. It is found by the name that sniffio has for
+the async library that is running: `asyncio` and `trio` come with interloop, others are installed
+packages with an entry point in the group `interloop.backends` whose value is that module.
+
+The rule ids (`G4`, `L2`, ...) are those of the contract, `docs/contract.md`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Generator
+from contextvars import Context
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from ._errors import TaskCancelled, TaskFailed, TaskNotDone
+
+__all__ = ["Backend", "Deadline", "Task", "TaskGroup"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Task(ABC, Generic[T_co]):
+    """One child of a task group, as a handle for its outcome. Made by `TaskGroup.create_task`.
+
+    The methods are named as in `asyncio.Task`. A task belongs to its group, not to who holds the handle:
+    dropping the handle changes nothing.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else "done" if self.done() else "running"
+        return f"<Task {self.get_name()!r} [{state}]>"
+
+    def result(self) -> T_co:
+        """What the coroutine returned.
+
+        Raises:
+            TaskNotDone: the task has not ended (T1).
+            TaskFailed: it ended with an error, which is the cause of this one (T2).
+            TaskCancelled: it was cancelled (T2).
+        """
+        error = self.exception()
+        if error is not None:
+            raise TaskFailed(f"task {self.get_name()!r} failed: {error!r}") from error
+        return self._value()
+
+    def exception(self) -> BaseException | None:
+        """The error that the task ended with, or `None` if it returned.
+
+        Raises:
+            TaskNotDone: the task has not ended (T1).
+            TaskCancelled: it was cancelled (T2).
+        """
+        if not self.done():
+            raise TaskNotDone(
+                f"task {self.get_name()!r} has not ended; wait for it with `await task`, "
+                "or ask after its group has been left"
+            )
+        if self.cancelled():
+            raise TaskCancelled(f"task {self.get_name()!r} was cancelled")
+        return self._error()
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        """Wait for the end of the task and give its `result()`; the same errors (T2).
+
+        Waiting does not own: cancelling the waiter leaves the task alone (T3). Returns without
+        suspending if the task has ended.
+        """
+        yield from self._wait().__await__()
+        return self.result()
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether the task has ended: returned, failed or cancelled."""
+
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether the task ended by a cancellation."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Cancel this task and all scopes inside it; its group and its siblings go on (T4).
+
+        Asking again changes nothing. The task still runs to its first checkpoint if it has not (G7).
+        """
+
+    @abstractmethod
+    def get_name(self) -> str:
+        """The name of the native task (G10)."""
+
+    @property
+    @abstractmethod
+    def native(self) -> Any:
+        """The `asyncio.Task` or `trio.lowlevel.Task` behind this one, for a call that wants it."""
+
+    @abstractmethod
+    async def _wait(self) -> None:
+        """Wait until the task has ended, whatever its outcome."""
+
+    @abstractmethod
+    def _value(self) -> T_co:
+        """What a task that has ended without an error returned."""
+
+    @abstractmethod
+    def _error(self) -> BaseException | None:
+        """The error that a task that has ended, and was not cancelled, raised."""
+
+
+class TaskGroup(ABC):
+    """A scope that owns tasks: the `async with` block is left only when all of them have ended (G1).
+
+    Made by `interloop.task_group`.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    @abstractmethod
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> Task[T]:
+        """Start `coro` as a child of this group.
+
+        May be called by the body, by children, and while the block waits for its children (G2). The child runs at
+        least to its first checkpoint; in a group that is being cancelled it is cancelled there (G7).
+
+        Args:
+            coro: a coroutine object, `f(x)`.
+            name: the name of the native task; the library's own choice if not given (G10).
+            context: the context to run in; a copy of the caller's if not given (G10).
+
+        Raises:
+            TypeError: `coro` is not a coroutine object (G8).
+            RuntimeError: the group was not entered, or is finished; `coro` is closed (G8).
+        """
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Cancel the body and every child; the block is then left without an exception (G6).
+
+        May be called before the block is entered, from anywhere inside it, twice, and after it was left.
+        """
+
+    @property
+    @abstractmethod
+    def native(self) -> Any:
+        """The `asyncio.TaskGroup` or `trio.Nursery` behind this one, for a call that wants it.
+
+        Raises:
+            RuntimeError: the group has not been entered.
+        """
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abstractmethod
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None: ...
+
+
+class Deadline(ABC):
+    """A scope that is cancelled when its time comes. Made by `interloop.deadline`.
+
+    `with` and `async with` are the same: entering and leaving is no checkpoint.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    @abstractmethod
+    def when(self) -> float | None:
+        """The absolute time, in seconds on the `current_time()` clock; `None` if there is no limit, or if
+        the delay has not begun to count, since the block was not entered (L9)."""
+
+    @abstractmethod
+    def expired(self) -> bool:
+        """Whether the time came while the block ran, whatever the block's outcome (L8)."""
+
+    @abstractmethod
+    def reschedule(self, when: float | None) -> None:
+        """Move the deadline, later or earlier (L5).
+
+        Args:
+            when: seconds on the `current_time()` clock; `None` or `inf`: no limit.
+
+        Raises:
+            RuntimeError: the block was not entered, was left, or the deadline has expired.
+            TypeError, ValueError: `when` is not a number, or is NaN.
+        """
+
+    @property
+    @abstractmethod
+    def native(self) -> Any:
+        """The `asyncio.Timeout` or `trio.CancelScope` behind this one, for a call that wants it."""
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None: ...
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        return self.__exit__(exc_type, exc, tb)
+
+
+class Backend(Protocol):
+    """What the module of a backend holds. Arguments have been checked by the facade."""
+
+    @property
+    def TaskGroup(self) -> type[TaskGroup]:
+        """Called without arguments."""
+
+    def Deadline(self, delay: float | None, at: float | None, suppress: bool, /) -> Deadline:
+        """At most one of `delay` and `at` is given; neither is NaN. Usually a class."""
+
+    async def shield(self, coro: Coroutine[Any, Any, T], /) -> T:
+        """Run `coro` to completion whatever cancels the caller (C4)."""
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Sleep; `seconds` is not negative and not NaN; 0 is a checkpoint, `inf` never ends."""
+
+    async def sleep_forever(self) -> None:
+        """Sleep until cancelled."""
+
+    async def checkpoint(self) -> None:
+        """Let others run, and be cancelled here if that is due."""
+
+    def current_time(self) -> float:
+        """The loop's clock."""
+
+    def current_deadline(self) -> float:
+        """The earliest deadline around the current task (L7)."""
+
+    def get_cancelled_exc_class(self) -> type[BaseException]:
+        """What a cancellation is raised as."""
