@@ -26,9 +26,9 @@ def _seconds(value: object, argument: str) -> float:
 def task_group() -> TaskGroup:
     """A scope that owns tasks, used as `async with task_group() as tg:`.
 
-    The block is left when every child has ended (G1). The first failure cancels the body and all other children, and
-    all errors are raised together in one `ExceptionGroup` (G3) that never holds a cancellation (G4).
-    A cancellation from outside passes on as it came (G5). Leaving the block is a checkpoint (G13).
+    The block is left when every child has ended (G1). The first failure cancels the body and all other
+    children, and all errors are raised together in one `ExceptionGroup` (G3) that never holds a cancellation
+    (G4). A cancellation from outside passes on as it came (G5). Leaving the block is a checkpoint (G13).
 
     Raises:
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
@@ -39,9 +39,9 @@ def task_group() -> TaskGroup:
 def deadline(delay: float | None = None, *, at: float | None = None, suppress: bool = False) -> Deadline:
     """A scope that is cancelled when its time comes, used as `with deadline(6):`, or `async with`.
 
-    On expiry the block is cancelled, and when that cancellation reaches the end of the block it becomes
-    a `TimeoutError` (L1). A block that ends or fails by itself keeps its own outcome (L2), and of nested deadlines the
-    outermost that has expired raises (L3).
+    On expiry the block is cancelled, and when that cancellation reaches the end of the block it becomes a
+    `TimeoutError` (L1). A block that ends or fails by itself keeps its own outcome (L2), and of nested
+    deadlines the outermost that has expired raises (L3).
 
     Args:
         delay: seconds from entering the block (L9); zero or less expires at the first checkpoint (L4);
@@ -109,7 +109,7 @@ async def sleep(seconds: float) -> None:
     """Sleep; 0 is a checkpoint, `inf` never ends (W1).
 
     Raises:
-        TypeError, ValueError: `seconds` is not a number, is negative, or NaN.
+        TypeError, ValueError: `seconds` is not a number, is negative, or NaN (W2).
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
     if _seconds(seconds, "sleep()") < 0:
@@ -121,7 +121,7 @@ async def sleep_until(when: float) -> None:
     """Sleep until the `current_time()` clock shows `when`; a time that is past is a checkpoint (W1).
 
     Raises:
-        TypeError, ValueError: `when` is not a number, or NaN.
+        TypeError, ValueError: `when` is not a number, or NaN (W2).
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
     _seconds(when, "sleep_until()")

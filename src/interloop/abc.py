@@ -30,7 +30,7 @@ class Task(ABC, Generic[T_co]):
     dropping the handle changes nothing.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled() else "done" if self.done() else "running"
@@ -117,7 +117,7 @@ class TaskGroup(ABC):
     Made by `interloop.task_group`.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     @abstractmethod
     def create_task(
@@ -129,8 +129,8 @@ class TaskGroup(ABC):
     ) -> Task[T]:
         """Start `coro` as a child of this group.
 
-        May be called by the body, by children, and while the block waits for its children (G2). The child runs at
-        least to its first checkpoint; in a group that is being cancelled it is cancelled there (G7).
+        May be called by the body, by children, and while the block waits for its children (G2). The child
+        runs at least to its first checkpoint; in a group that is being cancelled it is cancelled there (G7).
 
         Args:
             coro: a coroutine object, `f(x)`.
@@ -173,7 +173,7 @@ class Deadline(ABC):
     `with` and `async with` are the same: entering and leaving is no checkpoint.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     @abstractmethod
     def when(self) -> float | None:

@@ -1,0 +1,683 @@
+"""The asyncio backend.
+
+Theory of operation
+-------------------
+asyncio has one means of cancellation: `Task.cancel()` throws a `CancelledError` into a task, once, where it
+is suspended, and counts the request; whoever asked takes the request back with `Task.uncancel()` when the
+`CancelledError` has reached them. Everything here is that and nothing else. What this file adds is to know
+*whom* to cancel, to do it at a moment when nothing can go wrong, and to recognise at the end of a block
+whose cancellation it is that arrives.
+
+**The tree.** Every scope (task group or deadline) knows the scope around it, `_parent`, and
+`_Tree.innermost` holds each task's innermost one. The outermost scope of a child is its `Task` handle,
+whose parent is the group that owns it. So from a scope upwards one follows `_parent`; downwards, one walks
+from the innermost scope of a task up to the scope in question, and does the same for each child of each
+group that is met. A task that asyncio or somebody else made, and the inside of a `shield`, is the root of a
+tree of its own.
+
+**How a cancellation travels.** Cancelling a scope marks it and everything inside it `_cancelled`, at once
+(C6), and schedules one callback that calls `Task.cancel()` on the scope's task, if that is still in the
+block, and on every child found. It is left to a callback because no task is running then: a task that is
+cancelled while it runs carries a flag to its next await, wherever that is, and before 3.13 nothing takes
+the flag away again (C2); a task that is cancelled before its first step never runs at all (G7), but the
+step of every child found was queued before the callback. What is opened or created inside a scope that is
+already cancelled is cancelled at birth, in the same way. A task that was reached once is not reached again
+by the same or an outer scope: one cancellation, one `CancelledError`.
+
+**Who takes it back.** The scope that was cancelled, when it is left: it withdraws the callback if that has
+not run, and calls `uncancel()` if it has. Then it looks whether a cancellation from outside is under way:
+the scope around it is `_cancelled`, or the task's count of requests is higher than at entry, which tells of
+requests by others. If so the `CancelledError` passes on as it came (G5, L3), else it was this scope's own
+and ends here.
+
+**What is held back.** A group that raises errors while it is cancelled from outside swallows that
+`CancelledError` (G4), and so does a shield, for as long as it runs (C4). Both deliver it again from a
+callback, at the next checkpoint, unless whoever asked has taken the request back by then (C2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from math import inf
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from . import abc
+from ._errors import (
+    already_entered,
+    errors_only,
+    is_coroutine,
+    left_in_another_task,
+    left_out_of_order,
+    not_a_coroutine,
+)
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Tree:
+    """The open scopes of one loop."""
+
+    __slots__ = ("innermost", "starting")
+
+    def __init__(self) -> None:
+        self.innermost: dict[asyncio.Task[Any], _Node] = {}
+        # an eager loop runs the first step of a task before it hands out the task
+        self.starting: tuple[Coroutine[Any, Any, Any], Task[Any]] | None = None
+
+    def innermost_of(self, task: asyncio.Task[Any]) -> _Node | None:
+        node = self.innermost.get(task)
+        if node is None and self.starting is not None and self.starting[0] is task.get_coro():
+            return self.starting[1]
+        return node
+
+
+def _tree_of(loop: asyncio.AbstractEventLoop) -> _Tree:
+    # On the loop itself, so that it ends with it and two loops share nothing (D4).
+    try:
+        return loop._interloop_tree  # type: ignore[attr-defined, no-any-return]
+    except AttributeError:
+        tree = loop._interloop_tree = _Tree()  # type: ignore[attr-defined]
+        return tree
+
+
+def _innermost_of_current_task() -> _Node | None:
+    task = asyncio.current_task()
+    return None if task is None else _tree_of(asyncio.get_running_loop()).innermost_of(task)
+
+
+def _opened_inside(task: asyncio.Task[Any], outer: _Node, tree: _Tree) -> list[_Node]:
+    """The scopes that `task` has open inside `outer`; none if `outer` is not one of its open scopes."""
+    opened: list[_Node] = []
+    node = tree.innermost.get(task)
+    while node is not outer:
+        if node is None:
+            return []
+        opened.append(node)
+        node = node._parent
+    return opened
+
+
+def _mark_cancelled(scope: _Node, task: asyncio.Task[Any], tree: _Tree) -> list[asyncio.Task[Any]]:
+    """Mark `scope`, which is open in `task`, and everything inside it as cancelled (C6).
+
+    Gives the children in it that are to be cancelled: those that no other scope has reached before.
+    """
+    found: list[asyncio.Task[Any]] = []
+    pending = [(task, scope)]
+
+    def mark(node: _Node) -> None:
+        node._cancelled = True
+        if isinstance(node, Task):
+            found.append(node.native)
+        elif isinstance(node, TaskGroup):
+            pending.extend((child, node) for child in node._tasks)
+
+    mark(scope)
+    while pending:
+        for node in _opened_inside(*pending.pop(), tree):
+            if not node._cancelled:
+                mark(node)
+    return found
+
+
+def _deliver_again(task: asyncio.Task[Any], cancellation: CancelledError | None) -> None:
+    """Deliver a cancellation that was held back, at the next checkpoint of `task` (G4, C4)."""
+    requests = task.cancelling()
+    message = cancellation.args[0] if cancellation is not None and cancellation.args else None
+
+    def deliver() -> None:
+        # C2: whoever asked may have taken the request back meanwhile. The count of requests stays what it is.
+        if 0 < requests <= task.cancelling():
+            task.uncancel()
+            task.cancel(message)
+
+    asyncio.get_running_loop().call_soon(deliver)
+
+
+class Task(abc.Task[T_co]):
+    """A child, and in the tree the scope around all that the child opens."""
+
+    __slots__ = ("__weakref__", "_cancelled", "_parent", "native")
+
+    native: asyncio.Task[T_co]
+
+    def __init__(self, parent: TaskGroup) -> None:
+        self._parent = parent
+        self._cancelled = False
+
+    def done(self) -> bool:
+        return self.native.done()
+
+    def cancelled(self) -> bool:
+        return self.native.cancelled()
+
+    def get_name(self) -> str:
+        return self.native.get_name()
+
+    def cancel(self) -> None:
+        if self._cancelled or self.native.done():
+            return
+        found = _mark_cancelled(self, self.native, self._parent._tree)
+        self.native.get_loop().call_soon(_cancel_all, found)
+
+    async def _wait(self) -> None:
+        if self.native is asyncio.current_task():
+            raise RuntimeError(f"{self!r} cannot wait for itself")
+        if not self.native.done():
+            await _wait_for_end(self.native)
+
+    def _value(self) -> T_co:
+        return self.native.result()
+
+    def _error(self) -> BaseException | None:
+        return self.native.exception()
+
+
+def _cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+
+
+async def _wait_for_end(task: asyncio.Task[Any]) -> None:
+    """Wait without owning: cancelling the waiter leaves `task` alone (T3)."""
+    waiter = asyncio.get_running_loop().create_future()
+
+    def wake(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    waiting = asyncio.current_task()
+    _awaited_by(task, waiting)
+    try:
+        await waiter
+    finally:
+        _no_longer_awaited_by(task, waiting)
+        task.remove_done_callback(wake)
+
+
+def _nothing(task: asyncio.Task[Any], waiter: asyncio.Task[Any] | None) -> None:
+    pass
+
+
+# For `asyncio ps` and `pstree`, from 3.14 on.
+_awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], None] = getattr(
+    asyncio, "future_add_to_awaited_by", _nothing
+)
+_no_longer_awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], None] = getattr(
+    asyncio, "future_discard_from_awaited_by", _nothing
+)
+
+
+class _Scope:
+    """What a task group and a deadline share: a block in a task that can be cancelled as a whole."""
+
+    __slots__ = (
+        "__weakref__",
+        "_cancelled",
+        "_delivery",
+        "_entered",
+        "_in_body",
+        "_loop",
+        "_parent",
+        "_requests_at_entry",
+        "_task",
+        "_tree",
+        "_was_delivered",
+    )
+
+    _loop: asyncio.AbstractEventLoop
+    _parent: _Node | None
+    _requests_at_entry: int
+    _tree: _Tree
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None  # the one that is in the block, or waits at its end
+        self._entered = False
+        self._in_body = False
+        self._cancelled = False  # by itself, or by a scope around it
+        self._delivery: asyncio.Handle | None = None
+        self._was_delivered = False  # to the task that is in the block
+
+    def _enter(self) -> None:
+        if self._entered:
+            raise already_entered(self)
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError(f"{self!r} must be used inside a task, and cannot determine the parent task")
+        tree = _tree_of(loop)
+        self._loop = loop
+        self._task = task
+        self._entered = True
+        self._tree = tree
+        self._parent = tree.innermost_of(task)
+        self._requests_at_entry = task.cancelling()
+        self._in_body = True
+        tree.innermost[task] = self  # type: ignore[assignment]  # every scope is a TaskGroup or a Deadline
+        if self._outer_scope_cancelled():
+            self._cancel()  # C6: born cancelled
+
+    def _cancel(self) -> None:
+        if self._cancelled:
+            return
+        assert self._task is not None
+        found = _mark_cancelled(self, self._task, self._tree)  # type: ignore[arg-type]
+        self._delivery = self._loop.call_soon(self._deliver, found)
+
+    def _deliver(self, tasks: list[asyncio.Task[Any]]) -> None:
+        self._delivery = None
+        if self._in_body:
+            assert self._task is not None
+            self._was_delivered = True
+            self._task.cancel()
+        _cancel_all(tasks)
+
+    def _leave(self) -> bool:
+        """Close this scope and withdraw what it still has under way (C2).
+
+        Gives whether a cancellation that is not this scope's own is under way.
+
+        Raises:
+            RuntimeError: left in another task, or out of order (G9, L6); the scope is closed all the same.
+        """
+        task = self._task
+        assert task is not None
+        self._in_body = False
+        self._task = None  # G11
+        if self._delivery is not None:
+            self._delivery.cancel()
+            self._delivery = None
+        if self._was_delivered:
+            task.uncancel()
+        innermost = self._tree.innermost.get(task)
+        opened_inside = innermost is not self and _opened_inside(task, self, self._tree)  # type: ignore[arg-type]
+        if innermost is self or opened_inside:
+            if self._parent is None:
+                del self._tree.innermost[task]
+            else:
+                self._tree.innermost[task] = self._parent
+        current = asyncio.current_task()
+        if current is not task:
+            left_in = "none" if current is None else current.get_name()
+            raise left_in_another_task(self, task.get_name(), left_in)
+        if opened_inside:
+            raise left_out_of_order(self, innermost)
+        return self._outer_scope_cancelled() or task.cancelling() > self._requests_at_entry
+
+    def _outer_scope_cancelled(self) -> bool:
+        return self._parent is not None and self._parent._cancelled
+
+
+class TaskGroup(_Scope, abc.TaskGroup):
+    __slots__ = ("_errors", "_last_child_ended", "_native", "_tasks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._errors: list[BaseException] = []
+        self._last_child_ended: asyncio.Future[None] | None = None
+        self._native: _NativeTaskGroup | None = None
+
+    def __repr__(self) -> str:
+        if not self._entered:
+            state = "not entered"
+        elif self._finished():
+            state = "finished"
+        else:
+            state = "cancelling" if self._cancelled else "entered"
+        return f"<TaskGroup [{state}] tasks={len(self._tasks)}>"
+
+    @property
+    def native(self) -> asyncio.TaskGroup:
+        if not self._entered:
+            raise RuntimeError(f"{self!r} has not been entered, so there is no native group yet")
+        if self._native is None:
+            self._native = _NativeTaskGroup(self)
+        return self._native
+
+    async def __aenter__(self) -> Self:
+        cancelled_before_entry = self._cancelled
+        self._cancelled = False
+        self._enter()
+        if cancelled_before_entry:
+            self._cancel()
+        return self
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
+    ) -> Task[T]:
+        if not is_coroutine(coro):
+            raise not_a_coroutine(coro, "create_task()")
+        if not self._entered or self._finished():
+            coro.close()
+            raise RuntimeError(f"{self!r} {'is finished' if self._entered else 'has not been entered'}")
+        task: Task[T] = Task(self)
+        outer_starting = self._tree.starting
+        self._tree.starting = coro, task
+        try:
+            if context is None:
+                native = self._loop.create_task(coro, name=name)
+            else:
+                native = self._loop.create_task(coro, name=name, context=context)
+        except BaseException:
+            coro.close()
+            raise
+        finally:
+            self._tree.starting = outer_starting
+        task.native = native
+        self._tasks.add(native)
+        self._tree.innermost.setdefault(native, task)
+        _awaited_by(native, self._task)
+        native.add_done_callback(self._child_ended)
+        if self._cancelled:
+            task.cancel()  # G7: born cancelled
+        return task
+
+    def cancel(self) -> None:
+        if not self._entered:
+            self._cancelled = True
+        elif not self._finished():
+            self._cancel()
+
+    def _finished(self) -> bool:
+        return self._entered and not self._in_body and not self._tasks
+
+    def _child_ended(self, child: asyncio.Task[Any]) -> None:
+        self._tasks.discard(child)  # G11
+        self._tree.innermost.pop(child, None)
+        _no_longer_awaited_by(child, self._task)
+        if not self._tasks and self._last_child_ended is not None and not self._last_child_ended.done():
+            self._last_child_ended.set_result(None)
+        if not child.cancelled() and (error := child.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        only_errors = errors_only(error, CancelledError)
+        if only_errors is not None:
+            self._errors.append(only_errors)
+            self._cancel()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        task = self._task
+        assert task is not None
+        self._in_body = False
+        own_cancellation = self._cancelled
+        cancellation: CancelledError | None = None
+        if isinstance(exc, CancelledError):
+            cancellation = exc
+            self._cancel()
+        elif exc is not None:
+            self._fail(exc)
+
+        try:
+            must_suspend = exc is None  # G13
+            while self._tasks:
+                must_suspend = False
+                self._last_child_ended = self._loop.create_future()
+                try:
+                    await self._last_child_ended
+                except CancelledError as outer:
+                    cancellation = outer
+                    self._cancel()
+            if must_suspend or (cancellation is None and not self._errors and self._outer_scope_cancelled()):
+                try:
+                    await checkpoint()
+                except CancelledError as outer:
+                    cancellation = outer
+                if cancellation is None and self._outer_scope_cancelled():
+                    cancellation = CancelledError()
+
+            from_outside = self._leave()
+            if self._errors:
+                if from_outside:
+                    _deliver_again(task, cancellation)
+                self._raise_errors()
+            if cancellation is None:
+                return None
+            if own_cancellation and not from_outside:
+                return True  # G6
+            if cancellation is exc:
+                return False  # G5
+            raise cancellation
+        finally:
+            # G11: no cycle from an exception through its traceback to this frame, and nothing kept after exit
+            self._errors = []
+            del exc, cancellation
+
+    def _raise_errors(self) -> None:
+        for error in self._errors:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise error  # G12: as asyncio's own group does
+        raise BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors) from None
+
+
+class _NativeTaskGroup(asyncio.TaskGroup):
+    """The way out: a task group that has been entered, for a call that wants asyncio's own type."""
+
+    def __init__(self, group: TaskGroup) -> None:
+        super().__init__()
+        self._group = group
+
+    def __repr__(self) -> str:
+        return repr(self._group)
+
+    def create_task(  # type: ignore[override]  # typeshed admits generators, which asyncio refuses
+        self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
+    ) -> asyncio.Task[T]:
+        return self._group.create_task(coro, name=name, context=context).native
+
+    def cancel(self) -> None:  # asyncio's from 3.15 on
+        self._group.cancel()
+
+    async def __aenter__(self) -> Self:
+        raise already_entered(self)
+
+
+class Deadline(_Scope, abc.Deadline):
+    __slots__ = ("_delay", "_expired", "_native", "_suppress", "_timer", "_when")
+
+    def __init__(self, delay: float | None, at: float | None, suppress: bool) -> None:
+        super().__init__()
+        self._delay = delay
+        self._when = None if at == inf else at
+        self._suppress = suppress
+        self._expired = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._native: _NativeTimeout | None = None
+
+    def __repr__(self) -> str:
+        state = self._state()
+        when = "" if state != "active" else f" when={None if self._when is None else round(self._when, 3)}"
+        return f"<Deadline [{state}]{when}>"
+
+    def _state(self) -> str:
+        if not self._entered:
+            return "created"
+        if self._expired:
+            return "expiring" if self._in_body else "expired"
+        return "active" if self._in_body else "finished"
+
+    @property
+    def native(self) -> asyncio.Timeout:
+        if self._native is None:
+            self._native = _NativeTimeout(self)
+        return self._native
+
+    def when(self) -> float | None:
+        return self._when
+
+    def expired(self) -> bool:
+        if self._in_body and self._is_due():
+            self._expire()
+        return self._expired
+
+    def reschedule(self, when: float | None) -> None:
+        if not self._entered:
+            raise RuntimeError(f"{self!r} has not been entered, so its time cannot be moved yet")
+        if self.expired() or not self._in_body:
+            raise RuntimeError(f"Cannot change state of {self._state()} Deadline")
+        self._when = None if when == inf else when
+        self._stop_timer()
+        self._start_timer()
+
+    def __enter__(self) -> Self:
+        self._enter()
+        if self._delay is not None and self._delay != inf:
+            self._when = self._loop.time() + self._delay  # L9
+        self._start_timer()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        own_cancellation = self._expired
+        self._expired = self._expired or self._is_due()  # L8
+        self._stop_timer()
+        from_outside = self._leave()
+        if not own_cancellation or exc is None or from_outside:
+            return None
+        if isinstance(exc, CancelledError):
+            if self._suppress:
+                return True
+            raise TimeoutError from exc  # L1
+        _mention_timeout(exc)
+        return None
+
+    def _start_timer(self) -> None:
+        if self._when is None:
+            return
+        if self._is_due():
+            self._expire()  # L4
+        else:
+            self._timer = self._loop.call_at(self._when, self._expire)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _is_due(self) -> bool:
+        return self._when is not None and self._when <= self._loop.time()
+
+    def _expire(self) -> None:
+        self._stop_timer()
+        self._expired = True
+        self._cancel()
+
+
+def _mention_timeout(error: BaseException) -> None:
+    """Show in the context of an error that came out of a block after expiry that there was a timeout.
+
+    As asyncio does from 3.13 on: what the error came up in was this cancellation, and that is the deadline's.
+    """
+    for leaf in (error, *(error.exceptions if isinstance(error, BaseExceptionGroup) else ())):
+        while (context := leaf.__context__) is not None:
+            if isinstance(context, CancelledError):
+                timeout = TimeoutError()
+                timeout.__context__ = timeout.__cause__ = context
+                leaf.__context__ = timeout
+                break
+            leaf = context
+
+
+class _NativeTimeout(asyncio.Timeout):  # type: ignore[misc]  # final for type checkers only
+    """The way out: a deadline, for a call that wants asyncio's own type."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__(None)
+        self._deadline = deadline
+
+    def __repr__(self) -> str:
+        return repr(self._deadline)
+
+    def when(self) -> float | None:
+        return self._deadline.when()
+
+    def expired(self) -> bool:
+        return self._deadline.expired()
+
+    def reschedule(self, when: float | None) -> None:
+        self._deadline.reschedule(when)
+
+    async def __aenter__(self) -> Self:
+        raise already_entered(self)
+
+
+_Node = Task[Any] | TaskGroup | Deadline
+
+
+async def shield(coro: Coroutine[Any, Any, T]) -> T:
+    caller = asyncio.current_task()
+    assert caller is not None
+    context = copy_context()
+    # A task of its own, in no group: no scope and no cancellation of the caller reaches into it.
+    task = asyncio.get_running_loop().create_task(
+        coro, name=f"shield in {caller.get_name()}", context=context
+    )
+    cancellation: CancelledError | None = None
+    while not task.done():
+        try:
+            await _wait_for_end(task)
+        except CancelledError as outer:
+            cancellation = outer
+    for variable, value in context.items():  # as if it had run in the caller
+        if variable.get(context) is not value:
+            variable.set(value)
+    if cancellation is not None:
+        _deliver_again(caller, cancellation)
+    try:
+        return task.result()
+    finally:
+        del task, cancellation  # no cycle from an error through its traceback to this frame
+
+
+async def sleep(seconds: float) -> None:
+    if seconds == 0:
+        await checkpoint()
+    elif seconds == inf:
+        await sleep_forever()
+    else:
+        await asyncio.sleep(seconds)
+
+
+async def sleep_forever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def checkpoint() -> None:
+    # asyncio runs the steps that are queued before the timers that are due: a deadline whose time came while
+    # this task computed would not be noticed here (L4).
+    node = _innermost_of_current_task()
+    while node is not None:
+        if isinstance(node, Deadline):
+            node.expired()
+        node = node._parent
+    await asyncio.sleep(0)
+
+
+def current_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def current_deadline() -> float:
+    earliest = inf
+    node = _innermost_of_current_task()
+    while node is not None:
+        if node._cancelled:
+            return -inf
+        if isinstance(node, Deadline) and node._when is not None:
+            earliest = min(earliest, node._when)
+        node = node._parent
+    return earliest
+
+
+def get_cancelled_exc_class() -> type[BaseException]:
+    return CancelledError
