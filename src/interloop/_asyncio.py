@@ -125,15 +125,24 @@ def _mark_cancelled(scope: _Node, task: asyncio.Task[Any], tree: _Tree) -> list[
     return found
 
 
-def _deliver_again(task: asyncio.Task[Any], cancellation: CancelledError | None) -> None:
-    """Deliver a cancellation that was held back, at the next checkpoint of `task` (G4, C4)."""
-    requests = task.cancelling()
+def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: CancelledError | None) -> None:
+    """Deliver a cancellation that was held back, at the next checkpoint of `task` (G4, C4).
+
+    Unless it has been taken back by then (C2): the scopes of this task that are cancelled now have been left, and no
+    more requests are counted than when the outermost of them was entered.
+    """
     message = cancellation.args[0] if cancellation is not None and cancellation.args else None
+    withdrawn_at = task.cancelling() - 1
+    node = tree.innermost_of(task)
+    while isinstance(node, _Scope) and node._cancelled:
+        withdrawn_at = node._requests_at_entry
+        node = node._parent
 
     def deliver() -> None:
-        # C2: whoever asked may have taken the request back meanwhile. The count of requests stays what it is.
-        if 0 < requests <= task.cancelling():
-            task.uncancel()
+        innermost = tree.innermost_of(task)
+        in_force = innermost is not None and innermost._cancelled
+        if task.cancelling() > (0 if in_force else withdrawn_at):
+            task.uncancel()  # no further request: the same one again
             task.cancel(message)
 
     asyncio.get_running_loop().call_soon(deliver)
@@ -435,10 +444,15 @@ class TaskGroup(_Scope, abc.TaskGroup):
                 if cancellation is None and self._outer_scope_cancelled():
                     cancellation = CancelledError()
 
-            from_outside = self._leave()
+            try:
+                from_outside = self._leave()
+            except RuntimeError as misuse:
+                if self._errors:
+                    raise misuse from BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors)
+                raise
             if self._errors:
                 if from_outside:
-                    _deliver_again(task, cancellation)
+                    _deliver_again(task, self._tree, cancellation)
                 self._raise_errors()
             if cancellation is None:
                 return None
@@ -615,13 +629,12 @@ _Node = Task[Any] | TaskGroup | Deadline
 
 
 async def shield(coro: Coroutine[Any, Any, T]) -> T:
-    caller = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    caller = asyncio.current_task(loop)
     assert caller is not None
     context = copy_context()
     # A task of its own, in no group: no scope and no cancellation of the caller reaches into it.
-    task = asyncio.get_running_loop().create_task(
-        coro, name=f"shield in {caller.get_name()}", context=context
-    )
+    task = loop.create_task(coro, name=f"shield in {caller.get_name()}", context=context)
     cancellation: CancelledError | None = None
     while not task.done():
         try:
@@ -632,7 +645,7 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
         if variable.get(context) is not value:
             variable.set(value)
     if cancellation is not None:
-        _deliver_again(caller, cancellation)
+        _deliver_again(caller, _tree_of(loop), cancellation)
     try:
         return task.result()
     finally:

@@ -115,6 +115,8 @@ class Task(abc.Task[T_co]):
             if self._ended is None:
                 self._ended = trio.Event()
             await self._ended.wait()
+            # T2: the end of the task may be what cancels the waiter, who is then cancelled, as on asyncio
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     def _value(self) -> T_co:
         return self._returned
@@ -161,7 +163,9 @@ class TaskGroup(abc.TaskGroup):
         if self._nursery is None:
             coro.close()
             raise RuntimeError(f"{self!r} has not been entered")
-        task = Task(self._nursery, coro, name or getattr(coro, "__qualname__", repr(coro)), context)
+        if name is None:
+            name = getattr(coro, "__qualname__", None) or repr(coro)  # as trio names a task after its function
+        task = Task(self._nursery, coro, str(name), context)
         try:
             self._nursery.start_soon(lambda: task._coro, name=task._name)
         except RuntimeError:
