@@ -46,13 +46,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from . import abc
+from ._checks import is_coroutine, not_a_coroutine
 from ._errors import (
     already_entered,
     errors_only,
-    is_coroutine,
     left_in_another_task,
     left_out_of_order,
-    not_a_coroutine,
 )
 
 T = TypeVar("T")
@@ -128,8 +127,8 @@ def _mark_cancelled(scope: _Node, task: asyncio.Task[Any], tree: _Tree) -> list[
 def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: CancelledError | None) -> None:
     """Deliver a cancellation that was held back, at the next checkpoint of `task` (G4, C4).
 
-    Unless it has been taken back by then (C2): the scopes of this task that are cancelled now have been left, and no
-    more requests are counted than when the outermost of them was entered.
+    Unless it has been taken back by then (C2): the scopes of this task that are cancelled now have been
+    left, and no more requests are counted than when the outermost of them was entered.
     """
     message = cancellation.args[0] if cancellation is not None and cancellation.args else None
     withdrawn_at = task.cancelling() - 1
@@ -333,14 +332,12 @@ class TaskGroup(_Scope, abc.TaskGroup):
         self._last_child_ended: asyncio.Future[None] | None = None
         self._native: _NativeTaskGroup | None = None
 
-    def __repr__(self) -> str:
+    def _state(self) -> str:
         if not self._entered:
-            state = "not entered"
-        elif self._finished():
-            state = "finished"
-        else:
-            state = "cancelling" if self._cancelled else "entered"
-        return f"<TaskGroup [{state}] tasks={len(self._tasks)}>"
+            return "created"
+        if self._finished():
+            return "finished"
+        return "cancelling" if self._cancelled else "entered"
 
     @property
     def native(self) -> asyncio.TaskGroup:
@@ -507,18 +504,6 @@ class Deadline(_Scope, abc.Deadline):
         self._timer: asyncio.TimerHandle | None = None
         self._native: _NativeTimeout | None = None
 
-    def __repr__(self) -> str:
-        state = self._state()
-        when = "" if state != "active" else f" when={None if self._when is None else round(self._when, 3)}"
-        return f"<Deadline [{state}]{when}>"
-
-    def _state(self) -> str:
-        if not self._entered:
-            return "created"
-        if self._expired:
-            return "expiring" if self._in_body else "expired"
-        return "active" if self._in_body else "finished"
-
     @property
     def native(self) -> asyncio.Timeout:
         if self._native is None:
@@ -533,12 +518,8 @@ class Deadline(_Scope, abc.Deadline):
             self._expire()
         return self._expired
 
-    def reschedule(self, when: float | None) -> None:
-        if not self._entered:
-            raise RuntimeError(f"{self!r} has not been entered, so its time cannot be moved yet")
-        if self.expired() or not self._in_body:
-            raise RuntimeError(f"Cannot change state of {self._state()} Deadline")
-        self._when = None if when == inf else when
+    def _move(self, when: float | None) -> None:
+        self._when = when
         self._stop_timer()
         self._start_timer()
 

@@ -1,9 +1,6 @@
-"""The errors of interloop, and the messages that both backends share."""
+"""The errors of interloop, and what the backends share in raising them."""
 
 from __future__ import annotations
-
-from collections.abc import Coroutine
-from typing import Any, TypeGuard
 
 __all__ = [
     "NoAsyncContext",
@@ -36,21 +33,6 @@ class TaskCancelled(Exception):
     An ordinary exception, so that a cancelled task is never mistaken for a cancellation of whoever
     waits for it.
     """
-
-
-def is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
-    return isinstance(value, Coroutine)
-
-
-def not_a_coroutine(value: object, call: str) -> TypeError:
-    if callable(value):
-        name = getattr(value, "__qualname__", repr(value))
-        advice = f"call the function and pass what it returns: {name}(...)"
-    elif hasattr(value, "__await__"):
-        advice = "wrap the awaitable in an async function and pass a call of that"
-    else:
-        advice = "pass a call of an async function"
-    return TypeError(f"{call} expects a coroutine object, got {value!r}; {advice}")
 
 
 def already_entered(scope: object) -> RuntimeError:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from math import isnan
 from typing import Any, TypeVar
 
 from . import _dispatch
+from ._checks import is_coroutine, not_a_coroutine, seconds
 from ._dispatch import current_backend as _backend
-from ._errors import is_coroutine, not_a_coroutine
 from .abc import Deadline, TaskGroup
 
 T = TypeVar("T")
-
-
-def _seconds(value: object, argument: str) -> float:
-    # bool is an int, but deadline(True) is a mistake
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{argument} expects a number of seconds, got {value!r}")
-    if isnan(value):
-        raise ValueError(f"{argument} expects a number of seconds, got NaN")
-    return value
 
 
 def task_group() -> TaskGroup:
@@ -55,11 +45,11 @@ def deadline(delay: float | None = None, *, at: float | None = None, suppress: b
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
     if delay is not None:
-        _seconds(delay, "deadline(delay)")
+        seconds(delay, "deadline(delay)")
         if at is not None:
             raise TypeError(f"deadline() takes `delay` or `at`, not both; got delay={delay!r} and at={at!r}")
     elif at is not None:
-        _seconds(at, "deadline(at=)")
+        seconds(at, "deadline(at=)")
     return _backend("deadline()").Deadline(delay, at, suppress)
 
 
@@ -92,7 +82,7 @@ async def shield(coro: Coroutine[Any, Any, T], *, timeout: float | None = None) 
         raise not_a_coroutine(coro, "shield()")
     try:
         if timeout is not None:
-            _seconds(timeout, "shield(timeout=)")
+            seconds(timeout, "shield(timeout=)")
         backend = _backend("shield()")
     except BaseException:
         coro.close()
@@ -100,21 +90,21 @@ async def shield(coro: Coroutine[Any, Any, T], *, timeout: float | None = None) 
     return await backend.shield(coro if timeout is None else _within(timeout, coro))
 
 
-async def _within(seconds: float, coro: Coroutine[Any, Any, T]) -> T:
-    with deadline(seconds):
+async def _within(delay: float, coro: Coroutine[Any, Any, T]) -> T:
+    with deadline(delay):
         return await coro
 
 
-async def sleep(seconds: float) -> None:
-    """Sleep; 0 is a checkpoint, `inf` never ends (W1).
+async def sleep(delay: float) -> None:
+    """Sleep for `delay` seconds; 0 is a checkpoint, `inf` never ends (W1).
 
     Raises:
-        TypeError, ValueError: `seconds` is not a number, is negative, or NaN (W2).
+        TypeError, ValueError: `delay` is not a number, is negative, or NaN (W2).
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
-    if _seconds(seconds, "sleep()") < 0:
-        raise ValueError(f"sleep() expects a number of seconds that is not negative, got {seconds!r}")
-    await _backend("sleep()").sleep(seconds)
+    if seconds(delay, "sleep()") < 0:
+        raise ValueError(f"sleep() expects a number of seconds that is not negative, got {delay!r}")
+    await _backend("sleep()").sleep(delay)
 
 
 async def sleep_until(when: float) -> None:
@@ -124,7 +114,7 @@ async def sleep_until(when: float) -> None:
         TypeError, ValueError: `when` is not a number, or NaN (W2).
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
-    _seconds(when, "sleep_until()")
+    seconds(when, "sleep_until()")
     backend = _backend("sleep_until()")
     await backend.sleep(max(0, when - backend.current_time()))
 

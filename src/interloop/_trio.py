@@ -26,13 +26,12 @@ from typing import Any, Self, TypeVar
 import trio
 
 from . import abc
+from ._checks import is_coroutine, not_a_coroutine
 from ._errors import (
     already_entered,
     errors_only,
-    is_coroutine,
     left_in_another_task,
     left_out_of_order,
-    not_a_coroutine,
 )
 
 T = TypeVar("T")
@@ -134,12 +133,12 @@ class TaskGroup(abc.TaskGroup):
         self._cancel_before_entry = False
         self._left = False
 
-    def __repr__(self) -> str:
+    def _state(self) -> str:
         if self._nursery is None:
-            return "<TaskGroup [not entered] tasks=0>"
-        cancelling = self._nursery.cancel_scope.cancel_called
-        state = "finished" if self._left else "cancelling" if cancelling else "entered"
-        return f"<TaskGroup [{state}] tasks={len(self._nursery.child_tasks)}>"
+            return "created"
+        if self._left:
+            return "finished"
+        return "cancelling" if self._nursery.cancel_scope.cancel_called else "entered"
 
     @property
     def native(self) -> trio.Nursery:
@@ -164,7 +163,9 @@ class TaskGroup(abc.TaskGroup):
             coro.close()
             raise RuntimeError(f"{self!r} has not been entered")
         if name is None:
-            name = getattr(coro, "__qualname__", None) or repr(coro)  # as trio names a task after its function
+            name = getattr(coro, "__qualname__", None) or repr(
+                coro
+            )  # as trio names a task after its function
         task = Task(self._nursery, coro, str(name), context)
         try:
             self._nursery.start_soon(lambda: task._coro, name=task._name)
@@ -226,28 +227,16 @@ class DeadlineExceeded(TimeoutError, trio.TooSlowError):
 
 
 class Deadline(abc.Deadline):
-    __slots__ = ("__weakref__", "_delay", "_expired", "_in_body", "_scope", "_suppress", "_task")
+    __slots__ = ("__weakref__", "_delay", "_entered", "_expired", "_in_body", "_scope", "_suppress", "_task")
 
     def __init__(self, delay: float | None, at: float | None, suppress: bool) -> None:
         self._delay = delay
         self._suppress = suppress
         self._scope = trio.CancelScope(deadline=inf if at is None else at)
         self._task: trio.lowlevel.Task | None = None
+        self._entered = False
         self._in_body = False
         self._expired = False
-
-    def __repr__(self) -> str:
-        state = self._state()
-        when = self.when()
-        shown = "" if state != "active" else f" when={None if when is None else round(when, 3)}"
-        return f"<Deadline [{state}]{shown}>"
-
-    def _state(self) -> str:
-        if self._task is None:
-            return "created"
-        if self._expired:
-            return "expiring" if self._in_body else "expired"
-        return "active" if self._in_body else "finished"
 
     @property
     def native(self) -> trio.CancelScope:
@@ -261,17 +250,14 @@ class Deadline(abc.Deadline):
             self._expired = True
         return self._expired
 
-    def reschedule(self, when: float | None) -> None:
-        if self._task is None:
-            raise RuntimeError(f"{self!r} has not been entered, so its time cannot be moved yet")
-        if self.expired() or not self._in_body:
-            raise RuntimeError(f"Cannot change state of {self._state()} Deadline")
+    def _move(self, when: float | None) -> None:
         self._scope.deadline = inf if when is None else when
 
     def __enter__(self) -> Self:
-        if self._task is not None:
+        if self._entered:
             raise already_entered(self)
         self._task = trio.lowlevel.current_task()
+        self._entered = True
         self._in_body = True
         if self._delay is not None:
             self._scope.deadline = trio.current_time() + self._delay  # L9
@@ -287,6 +273,7 @@ class Deadline(abc.Deadline):
             raise left_in_another_task(self, self._task.name, current.name)
         expired = self.expired()  # L8
         self._in_body = False
+        self._task = None
         swallowed = self._scope.__exit__(exc_type, exc, tb)
         if exc is not None and swallowed and expired and not self._suppress:
             raise DeadlineExceeded from exc  # L1

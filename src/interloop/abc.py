@@ -12,9 +12,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Generator
 from contextvars import Context
+from math import inf
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from ._checks import seconds
 from ._errors import TaskCancelled, TaskFailed, TaskNotDone
 
 __all__ = ["Backend", "Deadline", "Task", "TaskGroup"]
@@ -119,6 +121,9 @@ class TaskGroup(ABC):
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        return f"<TaskGroup [{self._state()}]>"
+
     @abstractmethod
     def create_task(
         self,
@@ -166,6 +171,10 @@ class TaskGroup(ABC):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None: ...
 
+    @abstractmethod
+    def _state(self) -> str:
+        """For the `repr`, which tells the state in the words of asyncio's."""
+
 
 class Deadline(ABC):
     """A scope that is cancelled when its time comes. Made by `interloop.deadline`.
@@ -174,6 +183,23 @@ class Deadline(ABC):
     """
 
     __slots__ = ()
+
+    _entered: bool
+    _in_body: bool
+    _expired: bool
+
+    def __repr__(self) -> str:
+        if not self._in_body:
+            return f"<Deadline [{self._state()}]>"
+        when = self.when()
+        return f"<Deadline [{self._state()}] when={when if when is None else round(when, 3)}>"
+
+    def _state(self) -> str:
+        if not self._entered:
+            return "created"
+        if self._expired:
+            return "expiring" if self._in_body else "expired"
+        return "active" if self._in_body else "finished"
 
     @abstractmethod
     def when(self) -> float | None:
@@ -184,7 +210,6 @@ class Deadline(ABC):
     def expired(self) -> bool:
         """Whether the time came while the block ran, whatever the block's outcome (L8)."""
 
-    @abstractmethod
     def reschedule(self, when: float | None) -> None:
         """Move the deadline, later or earlier (L5).
 
@@ -195,6 +220,17 @@ class Deadline(ABC):
             RuntimeError: the block was not entered, was left, or the deadline has expired.
             TypeError, ValueError: `when` is not a number, or is NaN.
         """
+        if when is not None:
+            seconds(when, "reschedule()")
+        if not self._entered:
+            raise RuntimeError(f"{self!r} has not been entered, so its time cannot be moved yet")
+        if self.expired() or not self._in_body:
+            raise RuntimeError(f"Cannot change state of {self._state()} Deadline")
+        self._move(None if when == inf else when)
+
+    @abstractmethod
+    def _move(self, when: float | None) -> None:
+        """Put another time in the place of `when()`, while the block runs."""
 
     @property
     @abstractmethod

@@ -1,0 +1,32 @@
+"""What the public calls accept."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from math import isnan
+from typing import Any, TypeGuard
+
+
+def seconds(value: object, argument: str) -> float:
+    """`value`, if it is a number of seconds (L4, W2)."""
+    # bool is an int, but deadline(True) is a mistake
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{argument} expects a number of seconds, got {value!r}")
+    if isnan(value):
+        raise ValueError(f"{argument} expects a number of seconds, got NaN")
+    return value
+
+
+def is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
+    return isinstance(value, Coroutine)
+
+
+def not_a_coroutine(value: object, call: str) -> TypeError:
+    if callable(value):
+        name = getattr(value, "__qualname__", repr(value))
+        advice = f"call the function and pass what it returns: {name}(...)"
+    elif hasattr(value, "__await__"):
+        advice = "wrap the awaitable in an async function and pass a call of that"
+    else:
+        advice = "pass a call of an async function"
+    return TypeError(f"{call} expects a coroutine object, got {value!r}; {advice}")
