@@ -14,9 +14,11 @@ from ._facade import (
     sleep_until,
     task_group,
 )
-from .abc import Deadline, Task, TaskGroup
+from ._patterns import AsCompleted, as_completed, first, gather
+from .abc import Deadline, Task, TaskGroup, TaskStatus
 
 __all__ = [
+    "AsCompleted",
     "Deadline",
     "NoAsyncContext",
     "Task",
@@ -24,12 +26,16 @@ __all__ = [
     "TaskFailed",
     "TaskGroup",
     "TaskNotDone",
+    "TaskStatus",
     "UnsupportedBackend",
+    "as_completed",
     "checkpoint",
     "current_backend",
     "current_deadline",
     "current_time",
     "deadline",
+    "first",
+    "gather",
     "get_cancelled_exc_class",
     "shield",
     "sleep",

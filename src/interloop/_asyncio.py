@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import CancelledError
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from math import inf
@@ -47,9 +48,11 @@ from typing import Any, Self, TypeVar
 
 from . import abc
 from ._checks import is_coroutine, not_a_coroutine
+from ._error_list import ErrorList
 from ._errors import (
     already_entered,
     errors_only,
+    first_leaf,
     left_in_another_task,
     left_out_of_order,
 )
@@ -114,6 +117,7 @@ def _mark_cancelled(scope: _Node, task: asyncio.Task[Any], tree: _Tree) -> list[
         if isinstance(node, Task):
             found.append(node.native)
         elif isinstance(node, TaskGroup):
+            node._drop_queue()
             pending.extend((child, node) for child in node._tasks)
 
     mark(scope)
@@ -124,7 +128,7 @@ def _mark_cancelled(scope: _Node, task: asyncio.Task[Any], tree: _Tree) -> list[
     return found
 
 
-def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: CancelledError | None) -> None:
+def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: BaseException | None) -> None:
     """Deliver a cancellation that was held back, at the next checkpoint of `task` (G4, C4).
 
     Unless it has been taken back by then (C2): the scopes of this task that are cancelled now have been
@@ -147,37 +151,71 @@ def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: Cancelled
     asyncio.get_running_loop().call_soon(deliver)
 
 
+class _Queued:
+    """A child that waits for a slot of its group's limit (G14)."""
+
+    __slots__ = ("context", "coro", "left_queue", "name")
+
+    def __init__(self, coro: Coroutine[Any, Any, Any], name: str | None, context: Context) -> None:
+        self.coro = coro
+        self.name = name
+        self.context = context
+        self.left_queue = asyncio.Event()
+
+
 class Task(abc.Task[T_co]):
     """A child, and in the tree the scope around all that the child opens."""
 
-    __slots__ = ("__weakref__", "_cancelled", "_parent", "native")
+    __slots__ = ("__weakref__", "_cancelled", "_native", "_parent")
 
-    native: asyncio.Task[T_co]
+    _native: asyncio.Task[T_co] | _Queued
 
     def __init__(self, parent: TaskGroup) -> None:
         self._parent = parent
         self._cancelled = False
 
+    @property
+    def native(self) -> asyncio.Task[T_co]:
+        if isinstance(self._native, _Queued):
+            raise RuntimeError(
+                f"{self!r} waits for a slot of its group's limit, so there is no native task yet"
+            )
+        return self._native
+
     def done(self) -> bool:
-        return self.native.done()
+        return self._cancelled if isinstance(self._native, _Queued) else self._native.done()
 
     def cancelled(self) -> bool:
-        return self.native.cancelled()
+        return self._cancelled if isinstance(self._native, _Queued) else self._native.cancelled()
 
     def get_name(self) -> str:
-        return self.native.get_name()
+        if isinstance(self._native, _Queued):
+            return self._native.name or getattr(self._native.coro, "__qualname__", "not started")
+        return self._native.get_name()
 
     def cancel(self) -> None:
-        if self._cancelled or self.native.done():
+        if self._cancelled:
             return
-        found = _mark_cancelled(self, self.native, self._parent._tree)
-        self.native.get_loop().call_soon(_cancel_all, found)
+        if isinstance(self._native, _Queued):
+            self._parent._drop(self)
+        elif not self._native.done():
+            found = _mark_cancelled(self, self._native, self._parent._tree)
+            self._native.get_loop().call_soon(_cancel_all, found)
+
+    def _ended(self, _: asyncio.Task[Any]) -> None:
+        self._parent._child_ended(self)
+
+    async def _out_of_queue(self) -> None:
+        if isinstance(self._native, _Queued) and not self._cancelled:
+            await self._native.left_queue.wait()
 
     async def _wait(self) -> None:
+        await self._out_of_queue()
+        if self.done():
+            return
         if self.native is asyncio.current_task():
             raise RuntimeError(f"{self!r} cannot wait for itself")
-        if not self.native.done():
-            await _wait_for_end(self.native)
+        await _wait_for_end(self.native)
 
     def _value(self) -> T_co:
         return self.native.result()
@@ -323,12 +361,25 @@ class _Scope:
 
 
 class TaskGroup(_Scope, abc.TaskGroup):
-    __slots__ = ("_errors", "_last_child_ended", "_native", "_tasks")
+    __slots__ = (
+        "_background",
+        "_errors",
+        "_last_child_ended",
+        "_limit",
+        "_native",
+        "_ordinary",
+        "_queue",
+        "_tasks",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None, defer_errors: bool) -> None:
         super().__init__()
+        self._limit = inf if limit is None else limit
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._errors: list[BaseException] = []
+        self._ordinary = 0  # how many children run that are no background tasks
+        self._background: set[Task[Any]] = set()
+        self._queue: OrderedDict[Task[Any], _Queued] = OrderedDict()
+        self._errors = ErrorList(defer_errors)
         self._last_child_ended: asyncio.Future[None] | None = None
         self._native: _NativeTaskGroup | None = None
 
@@ -358,12 +409,37 @@ class TaskGroup(_Scope, abc.TaskGroup):
     def create_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
+        self._check(coro, "create_task()")
+        task: Task[T] = Task(self)
+        if self._ordinary < self._limit:
+            self._ordinary += 1
+            self._start(task, coro, name, context)
+        else:
+            self._queue[task] = task._native = _Queued(coro, name, context or copy_context())
+            if self._cancelled:
+                self._drop(task)  # G7: born cancelled
+        return task
+
+    def create_background_task(
+        self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
+    ) -> Task[T]:
+        self._check(coro, "create_background_task()")
+        task: Task[T] = Task(self)
+        self._background.add(task)
+        self._start(task, coro, name, context)
+        self._end_background()
+        return task
+
+    def _check(self, coro: Coroutine[Any, Any, Any], call: str) -> None:
         if not is_coroutine(coro):
-            raise not_a_coroutine(coro, "create_task()")
+            raise not_a_coroutine(coro, call)
         if not self._entered or self._finished():
             coro.close()
             raise RuntimeError(f"{self!r} {'is finished' if self._entered else 'has not been entered'}")
-        task: Task[T] = Task(self)
+
+    def _start(
+        self, task: Task[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+    ) -> None:
         outer_starting = self._tree.starting
         self._tree.starting = coro, task
         try:
@@ -373,17 +449,47 @@ class TaskGroup(_Scope, abc.TaskGroup):
                 native = self._loop.create_task(coro, name=name, context=context)
         except BaseException:
             coro.close()
+            self._forget(task)
             raise
         finally:
             self._tree.starting = outer_starting
-        task.native = native
+        task._native = native
         self._tasks.add(native)
         self._tree.innermost.setdefault(native, task)
         _awaited_by(native, self._task)
-        native.add_done_callback(self._child_ended)
+        native.add_done_callback(task._ended)
         if self._cancelled:
             task.cancel()  # G7: born cancelled
-        return task
+
+    def _start_queued(self) -> None:
+        while self._queue and self._ordinary < self._limit:
+            task, queued = self._queue.popitem(last=False)
+            self._ordinary += 1
+            self._start(task, queued.coro, queued.name, queued.context)
+            queued.left_queue.set()
+
+    def _drop(self, task: Task[Any]) -> None:
+        """Let a child that waits for a slot end as cancelled (G14)."""
+        queued = self._queue.pop(task)
+        task._cancelled = True
+        queued.coro.close()
+        queued.left_queue.set()
+
+    def _drop_queue(self) -> None:
+        while self._queue:
+            self._drop(next(iter(self._queue)))
+
+    def _forget(self, child: Task[Any]) -> None:
+        if child in self._background:
+            self._background.remove(child)
+        else:
+            self._ordinary -= 1
+
+    def _end_background(self) -> None:
+        """Cancel the background tasks once they are all that is left (G15)."""
+        if not self._in_body and self._ordinary == 0:
+            for task in self._background:
+                task.cancel()
 
     def cancel(self) -> None:
         if not self._entered:
@@ -394,20 +500,21 @@ class TaskGroup(_Scope, abc.TaskGroup):
     def _finished(self) -> bool:
         return self._entered and not self._in_body and not self._tasks
 
-    def _child_ended(self, child: asyncio.Task[Any]) -> None:
-        self._tasks.discard(child)  # G11
-        self._tree.innermost.pop(child, None)
-        _no_longer_awaited_by(child, self._task)
+    def _child_ended(self, child: Task[Any]) -> None:
+        native = child.native
+        self._tasks.discard(native)  # G11
+        self._tree.innermost.pop(native, None)
+        _no_longer_awaited_by(native, self._task)
+        self._forget(child)
+        if not native.cancelled() and (error := native.exception()) is not None:
+            only_errors = errors_only(error, CancelledError)
+            if only_errors is not None and not self._errors.defer(only_errors):
+                self._errors.append(only_errors)
+                self._cancel()
+        self._start_queued()
+        self._end_background()
         if not self._tasks and self._last_child_ended is not None and not self._last_child_ended.done():
             self._last_child_ended.set_result(None)
-        if not child.cancelled() and (error := child.exception()) is not None:
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        only_errors = errors_only(error, CancelledError)
-        if only_errors is not None:
-            self._errors.append(only_errors)
-            self._cancel()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -416,12 +523,15 @@ class TaskGroup(_Scope, abc.TaskGroup):
         assert task is not None
         self._in_body = False
         own_cancellation = self._cancelled
-        cancellation: CancelledError | None = None
-        if isinstance(exc, CancelledError):
-            cancellation = exc
+        cancellation: BaseException | None = None
+        if exc is not None:
+            only_errors = errors_only(exc, CancelledError)
+            if only_errors is not None:
+                self._errors.append(only_errors)
+            else:
+                cancellation = first_leaf(exc)
             self._cancel()
-        elif exc is not None:
-            self._fail(exc)
+        self._end_background()
 
         try:
             must_suspend = exc is None  # G13
@@ -445,7 +555,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
                 from_outside = self._leave()
             except RuntimeError as misuse:
                 if self._errors:
-                    raise misuse from BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors)
+                    raise misuse from self._errors.group()
                 raise
             if self._errors:
                 if from_outside:
@@ -460,14 +570,14 @@ class TaskGroup(_Scope, abc.TaskGroup):
             raise cancellation
         finally:
             # G11: no cycle from an exception through its traceback to this frame, and nothing kept after exit
-            self._errors = []
+            self._errors.clear()
             del exc, cancellation
 
     def _raise_errors(self) -> None:
         for error in self._errors:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise error  # G12: as asyncio's own group does
-        raise BaseExceptionGroup("unhandled errors in a TaskGroup", self._errors) from None
+        raise self._errors.group() from None
 
 
 class _NativeTaskGroup(asyncio.TaskGroup):
@@ -480,7 +590,7 @@ class _NativeTaskGroup(asyncio.TaskGroup):
     def __repr__(self) -> str:
         return repr(self._group)
 
-    def create_task(  # type: ignore[override]  # typeshed admits generators, which asyncio refuses
+    def create_task(  # type: ignore[override, unused-ignore]  # typeshed admits generators, which asyncio refuses
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[T]:
         return self._group.create_task(coro, name=name, context=context).native
@@ -631,6 +741,9 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
         return task.result()
     finally:
         del task, cancellation  # no cycle from an error through its traceback to this frame
+
+
+Event = asyncio.Event
 
 
 async def sleep(seconds: float) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import sniffio
 
 from ._errors import NoAsyncContext, UnsupportedBackend
-from .abc import Backend
+
+if TYPE_CHECKING:
+    from .abc import Backend
 
 ENTRY_POINT_GROUP = "interloop.backends"
 
@@ -38,13 +40,13 @@ def current_backend(call: str) -> Backend:
 
 def _load(name: str, call: str) -> Backend:
     if name in _SHIPPED:
-        return cast(Backend, import_module(_SHIPPED[name]))
+        return cast("Backend", import_module(_SHIPPED[name]))
 
     from importlib.metadata import entry_points  # only an unknown library pays for this slow import
 
     installed = {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
     if name in installed:
-        return cast(Backend, installed[name].load())
+        return cast("Backend", installed[name].load())
     raise UnsupportedBackend(
         f"{call} was called under the async library {name!r}, for which there is no backend; "
         f"there are backends for {', '.join(sorted({*_SHIPPED, *installed}))}. A package can add one with "

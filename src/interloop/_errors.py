@@ -61,3 +61,9 @@ def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseExc
     if isinstance(error, BaseExceptionGroup):
         return error.split(cancelled)[1]
     return None if isinstance(error, cancelled) else error
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

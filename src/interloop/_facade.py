@@ -6,24 +6,32 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from . import _dispatch
-from ._checks import is_coroutine, not_a_coroutine, seconds
+from ._checks import is_coroutine, not_a_coroutine, positive_integer, seconds
 from ._dispatch import current_backend as _backend
 from .abc import Deadline, TaskGroup
 
 T = TypeVar("T")
 
 
-def task_group() -> TaskGroup:
+def task_group(*, limit: int | None = None, defer_errors: bool = False) -> TaskGroup:
     """A scope that owns tasks, used as `async with task_group() as tg:`.
 
     The block is left when every child has ended (G1). The first failure cancels the body and all other
     children, and all errors are raised together in one `ExceptionGroup` (G3) that never holds a cancellation
     (G4). A cancellation from outside passes on as it came (G5). Leaving the block is a checkpoint (G13).
 
+    Args:
+        limit: at most that many children run at once; the others wait in order of creation (G14).
+        defer_errors: a failing child does not cancel its siblings; the errors are raised together when the
+            last child has ended (G16).
+
     Raises:
+        TypeError, ValueError: `limit` is not an integer, or is below 1.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
-    return _backend("task_group()").TaskGroup()
+    if limit is not None:
+        positive_integer(limit, "task_group(limit=)")
+    return _backend("task_group()").TaskGroup(limit, defer_errors)
 
 
 def deadline(delay: float | None = None, *, at: float | None = None, suppress: bool = False) -> Deadline:

@@ -17,8 +17,9 @@ scope of its own, inside a coroutine that keeps the outcome for the `Task` handl
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
 from math import inf
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -27,9 +28,11 @@ import trio
 
 from . import abc
 from ._checks import is_coroutine, not_a_coroutine
+from ._error_list import ErrorList
 from ._errors import (
     already_entered,
     errors_only,
+    first_leaf,
     left_in_another_task,
     left_out_of_order,
 )
@@ -42,34 +45,35 @@ class Task(abc.Task[T_co]):
     __slots__ = (
         "__weakref__",
         "_cancelled",
-        "_coro",
         "_done",
         "_ended",
-        "_error_raised",
+        "_group",
+        "_left_queue",
         "_name",
         "_native",
-        "_nursery",
+        "_raised",
         "_returned",
         "_scope",
+        "_started",
     )
 
     _returned: T_co
 
-    def __init__(
-        self, nursery: trio.Nursery, coro: Coroutine[Any, Any, T_co], name: str, context: Context | None
-    ) -> None:
-        self._nursery = nursery
+    def __init__(self, group: TaskGroup, name: str) -> None:
+        self._group = group
         self._name = name
-        self._coro: Coroutine[Any, Any, None] = self._run(coro, context)
         self._scope = trio.CancelScope()
+        self._started: Coroutine[Any, Any, None] | None = None  # what the native task runs
         self._native: trio.lowlevel.Task | None = None
+        self._left_queue: trio.Event | None = None  # only of a child that waits for a slot
+        self._ended: trio.Event | None = None  # made by the first who waits
         self._done = False
         self._cancelled = False
-        self._error_raised: BaseException | None = None
-        self._ended: trio.Event | None = None  # made by the first who waits
+        self._raised: BaseException | None = None
 
     async def _run(self, coro: Coroutine[Any, Any, T_co], context: Context | None) -> None:
         self._native = trio.lowlevel.current_task()
+        failed = False
         try:
             if context is not None:
                 # G10: start_soon() gives a task a copy of a context; from its next step on it runs in this
@@ -79,15 +83,35 @@ class Task(abc.Task[T_co]):
                 self._returned = await coro
             self._cancelled = self._scope.cancelled_caught
         except BaseException as error:
-            self._error_raised = errors_only(error, trio.Cancelled)
-            self._cancelled = self._error_raised is None
-            raise
+            self._raised = errors_only(error, trio.Cancelled)
+            self._cancelled = self._raised is None
+            failed = self._raised is not None and not self._group._errors.defer(self._raised)
+            if failed or self._cancelled:
+                raise
         finally:
-            self._done = True
-            if self._ended is not None:
-                self._ended.set()
+            self._started = None
+            self._end()
+            self._group._child_ended(self, failed)
             # G11: no cycle from the handle to its error, through the traceback to this frame, and back
             del self, coro
+
+    def _end(self) -> None:
+        self._done = True
+        if self._ended is not None:
+            self._ended.set()
+        if self._left_queue is not None:
+            self._left_queue.set()
+
+    @property
+    def native(self) -> trio.lowlevel.Task:
+        if self._native is not None:
+            return self._native
+        if self._started is None:
+            raise RuntimeError(
+                f"{self!r} waits for a slot of its group's limit, so there is no native task yet"
+            )
+        # before its first step
+        return next(task for task in self._group.native.child_tasks if task.coro is self._started)
 
     def done(self) -> bool:
         return self._done
@@ -98,14 +122,15 @@ class Task(abc.Task[T_co]):
     def get_name(self) -> str:
         return self._name
 
-    @property
-    def native(self) -> trio.lowlevel.Task:
-        if self._native is None:  # before its first step
-            return next(task for task in self._nursery.child_tasks if task.coro is self._coro)
-        return self._native
-
     def cancel(self) -> None:
-        self._scope.cancel()
+        if self._left_queue is not None and not self._left_queue.is_set():
+            self._group._drop(self)
+        else:
+            self._scope.cancel()
+
+    async def _out_of_queue(self) -> None:
+        if self._left_queue is not None:
+            await self._left_queue.wait()
 
     async def _wait(self) -> None:
         if self._native is trio.lowlevel.current_task():
@@ -121,17 +146,35 @@ class Task(abc.Task[T_co]):
         return self._returned
 
     def _error(self) -> BaseException | None:
-        return self._error_raised
+        return self._raised
 
 
 class TaskGroup(abc.TaskGroup):
-    __slots__ = ("__weakref__", "_cancel_before_entry", "_left", "_manager", "_nursery")
+    __slots__ = (
+        "__weakref__",
+        "_background",
+        "_cancel_before_entry",
+        "_errors",
+        "_in_body",
+        "_left",
+        "_limit",
+        "_manager",
+        "_nursery",
+        "_ordinary",
+        "_queue",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None, defer_errors: bool) -> None:
         self._manager = trio.open_nursery(strict_exception_groups=True)
         self._nursery: trio.Nursery | None = None
         self._cancel_before_entry = False
+        self._in_body = False
         self._left = False
+        self._limit = inf if limit is None else limit
+        self._ordinary = 0  # how many children run that are no background tasks
+        self._background: set[Task[Any]] = set()
+        self._queue: OrderedDict[Task[Any], tuple[Coroutine[Any, Any, Any], Context]] = OrderedDict()
+        self._errors = ErrorList(defer_errors)
 
     def _state(self) -> str:
         if self._nursery is None:
@@ -150,6 +193,7 @@ class TaskGroup(abc.TaskGroup):
         if self._nursery is not None:
             raise already_entered(self)
         self._nursery = await self._manager.__aenter__()
+        self._in_body = True
         if self._cancel_before_entry:
             self._nursery.cancel_scope.cancel()
         return self
@@ -157,8 +201,29 @@ class TaskGroup(abc.TaskGroup):
     def create_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
+        task: Task[T] = self._child(coro, name, "create_task()")
+        if self._ordinary < self._limit:
+            self._ordinary += 1
+            self._start(task, coro, context)
+        else:
+            task._left_queue = trio.Event()
+            self._queue[task] = coro, context or copy_context()
+            if self.native.cancel_scope.cancel_called:
+                self._drop(task)  # G7: born cancelled
+        return task
+
+    def create_background_task(
+        self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
+    ) -> Task[T]:
+        task: Task[T] = self._child(coro, name, "create_background_task()")
+        self._background.add(task)
+        self._start(task, coro, context)
+        self._end_background()
+        return task
+
+    def _child(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
         if not is_coroutine(coro):
-            raise not_a_coroutine(coro, "create_task()")
+            raise not_a_coroutine(coro, call)
         if self._nursery is None:
             coro.close()
             raise RuntimeError(f"{self!r} has not been entered")
@@ -166,34 +231,80 @@ class TaskGroup(abc.TaskGroup):
             name = getattr(coro, "__qualname__", None) or repr(
                 coro
             )  # as trio names a task after its function
-        task = Task(self._nursery, coro, str(name), context)
+        return Task(self, str(name))
+
+    def _start(self, task: Task[T], coro: Coroutine[Any, Any, T], context: Context | None) -> None:
+        started = task._started = task._run(coro, context)
         try:
-            self._nursery.start_soon(lambda: task._coro, name=task._name)
+            self.native.start_soon(lambda: started, name=task._name)
         except RuntimeError:
-            task._coro.close()
+            started.close()
             coro.close()
+            self._forget(task)
             raise RuntimeError(f"{self!r} is finished") from None
-        return task
+
+    def _start_queued(self) -> None:
+        while self._queue and self._ordinary < self._limit:
+            task, (coro, context) = self._queue.popitem(last=False)
+            self._ordinary += 1
+            self._start(task, coro, context)
+            assert task._left_queue is not None
+            task._left_queue.set()
+
+    def _drop(self, task: Task[Any]) -> None:
+        """Let a child that waits for a slot end as cancelled (G14)."""
+        coro, _ = self._queue.pop(task)
+        coro.close()
+        task._cancelled = True
+        task._end()
+
+    def _drop_queue(self) -> None:
+        while self._queue:
+            self._drop(next(iter(self._queue)))
+
+    def _forget(self, child: Task[Any]) -> None:
+        if child in self._background:
+            self._background.remove(child)
+        else:
+            self._ordinary -= 1
+
+    def _end_background(self) -> None:
+        """Cancel the background tasks once they are all that is left (G15)."""
+        if not self._in_body and self._ordinary == 0:
+            for task in self._background:
+                task.cancel()
+
+    def _child_ended(self, child: Task[Any], failed: bool) -> None:
+        self._forget(child)
+        # trio tells nobody but the children that a scope around the group is cancelled
+        if self._queue and (failed or trio.current_effective_deadline() == -inf):
+            self._drop_queue()
+        self._start_queued()
+        self._end_background()
 
     def cancel(self) -> None:
         if self._nursery is None:
             self._cancel_before_entry = True
         else:
             self._nursery.cancel_scope.cancel()
+            self._drop_queue()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        nursery = self._nursery
-        assert nursery is not None
+        nursery = self.native
         current = trio.lowlevel.current_task()
         if current is not nursery.parent_task:
-            nursery.cancel_scope.cancel()
+            self.cancel()
             raise left_in_another_task(self, nursery.parent_task.name, current.name)
         if current.child_nurseries[-1] is not nursery:
-            nursery.cancel_scope.cancel()
+            self.cancel()
             raise left_out_of_order(self, current.child_nurseries[-1])
 
+        self._in_body = False
+        if exc is not None:
+            self._drop_queue()
+        self._end_background()
         combined: BaseException | None = None
         try:
             swallowed = await self._manager.__aexit__(exc_type, exc, tb)
@@ -202,24 +313,24 @@ class TaskGroup(abc.TaskGroup):
         finally:
             self._left = True
         try:
+            errors = None if combined is None else errors_only(combined, trio.Cancelled)
+            if isinstance(errors, BaseExceptionGroup):
+                self._errors.extend(errors.exceptions)
+            if self._errors:
+                self._raise_errors()
             if combined is None:
                 await trio.lowlevel.checkpoint_if_cancelled()  # G13
                 return swallowed
-            errors = errors_only(combined, trio.Cancelled)
-            if errors is not None:
-                self._raise_errors(errors)
             if isinstance(exc, trio.Cancelled):
                 return False  # G5
-            while isinstance(combined, BaseExceptionGroup):
-                combined = combined.exceptions[0]
-            raise combined  # G5
+            raise first_leaf(combined)  # G5
         finally:
             # G11: no cycle from an exception through its traceback to this frame
-            del exc, combined
+            self._errors.clear()
+            del exc, combined, errors
 
-    def _raise_errors(self, errors: BaseException) -> None:
-        assert isinstance(errors, BaseExceptionGroup)
-        raise BaseExceptionGroup("unhandled errors in a TaskGroup", errors.exceptions) from None
+    def _raise_errors(self) -> None:
+        raise self._errors.group() from None
 
 
 class DeadlineExceeded(TimeoutError, trio.TooSlowError):
@@ -284,6 +395,9 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
     with trio.CancelScope(shield=True):
         return await coro
     raise AssertionError("a scope that nobody cancels swallows nothing")
+
+
+Event = trio.Event
 
 
 async def sleep(seconds: float) -> None:

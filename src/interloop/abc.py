@@ -10,19 +10,24 @@ The rule ids (`G4`, `L2`, ...) are those of the contract, `docs/contract.md`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from math import inf
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
 from ._checks import seconds
 from ._errors import TaskCancelled, TaskFailed, TaskNotDone
+from ._starting import Startable0, Startable1, Startable2, Startable3, Startable4, TaskStatus, start
 
-__all__ = ["Backend", "Deadline", "Task", "TaskGroup"]
+__all__ = ["Backend", "Deadline", "NativeEvent", "Task", "TaskGroup", "TaskStatus"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
 
 
 class Task(ABC, Generic[T_co]):
@@ -88,7 +93,8 @@ class Task(ABC, Generic[T_co]):
     def cancel(self) -> None:
         """Cancel this task and all scopes inside it; its group and its siblings go on (T4).
 
-        Asking again changes nothing. The task still runs to its first checkpoint if it has not (G7).
+        Asking again changes nothing. The task still runs to its first checkpoint if it has not (G7), but one
+        that waits for a slot of its group's limit never starts, and its coroutine is closed (G14).
         """
 
     @abstractmethod
@@ -98,7 +104,15 @@ class Task(ABC, Generic[T_co]):
     @property
     @abstractmethod
     def native(self) -> Any:
-        """The `asyncio.Task` or `trio.lowlevel.Task` behind this one, for a call that wants it."""
+        """The `asyncio.Task` or `trio.lowlevel.Task` behind this one, for a call that wants it.
+
+        Raises:
+            RuntimeError: the task waits for a slot of its group's limit, so that there is none yet (G14).
+        """
+
+    @abstractmethod
+    async def _out_of_queue(self) -> None:
+        """Wait until the task has got a slot of its group's limit, or was cancelled before (G14)."""
 
     @abstractmethod
     async def _wait(self) -> None:
@@ -146,6 +160,60 @@ class TaskGroup(ABC):
             TypeError: `coro` is not a coroutine object (G8).
             RuntimeError: the group was not entered, or is finished; `coro` is closed (G8).
         """
+
+    @abstractmethod
+    def create_background_task(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> Task[T]:
+        """Start `coro` as a child that is cancelled once the body and every ordinary child have ended (G15).
+
+        For a heartbeat, a reader loop. It takes no slot of the group's limit; its failure is one of the group.
+        The arguments and errors are those of `create_task`.
+        """
+
+    @overload
+    async def start(self, fn: Startable0[T], /, *, name: str | None = None) -> T: ...
+    @overload
+    async def start(self, fn: Startable1[A, T], a: A, /, *, name: str | None = None) -> T: ...
+    @overload
+    async def start(self, fn: Startable2[A, B, T], a: A, b: B, /, *, name: str | None = None) -> T: ...
+    @overload
+    async def start(
+        self, fn: Startable3[A, B, C, T], a: A, b: B, c: C, /, *, name: str | None = None
+    ) -> T: ...
+    @overload
+    async def start(
+        self, fn: Startable4[A, B, C, D, T], a: A, b: B, c: C, d: D, /, *, name: str | None = None
+    ) -> T: ...
+    @overload
+    async def start(
+        self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str | None = None
+    ) -> Any: ...
+    async def start(
+        self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str | None = None
+    ) -> Any:
+        """Start `fn(*args, task_status=...)` as a child, and wait until it says that it is ready (T5).
+
+        Gives the `value` of its call `task_status.started(value)`. If this call is cancelled before, the
+        child is cancelled and waited for. A deadline around this call covers the starting only: the child
+        belongs to the group.
+
+        Args:
+            fn: an async function that takes a keyword argument `task_status: TaskStatus[V]`.
+            name: the name of the native task.
+
+        Raises:
+            TypeError: `fn` is not an async function.
+            RuntimeError: `fn` returned without calling `started()`; or the group was not entered, or is
+                finished (G8).
+            TaskCancelled: the child was cancelled before it called `started()`.
+            Exception: what `fn` raised before it called `started()`; the group lives on.
+        """
+        return await start(self, fn, args, name)
 
     @abstractmethod
     def cancel(self) -> None:
@@ -254,12 +322,22 @@ class Deadline(ABC):
         return self.__exit__(exc_type, exc, tb)
 
 
+class NativeEvent(Protocol):
+    """What interloop needs of the event of an async library."""
+
+    def set(self) -> object: ...
+
+    async def wait(self) -> object: ...
+
+
 class Backend(Protocol):
     """What the module of a backend holds. Arguments have been checked by the facade."""
 
-    @property
-    def TaskGroup(self) -> type[TaskGroup]:
-        """Called without arguments."""
+    def TaskGroup(self, limit: int | None, defer_errors: bool, /) -> TaskGroup:
+        """`limit` is at least 1. Usually a class."""
+
+    def Event(self) -> NativeEvent:
+        """The library's own event."""
 
     def Deadline(self, delay: float | None, at: float | None, suppress: bool, /) -> Deadline:
         """At most one of `delay` and `at` is given; neither is NaN. Usually a class."""

@@ -1,0 +1,288 @@
+"""What people otherwise write by hand over a task group: `gather`, `first`, `as_completed`. Over the facade alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Coroutine, Iterable, Iterator
+from math import inf
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, overload
+
+from ._checks import is_coroutine, not_a_coroutine, positive_integer
+from ._dispatch import current_backend
+from ._facade import shield, task_group
+from .abc import NativeEvent
+
+__all__ = ["AsCompleted", "as_completed", "first", "gather"]
+
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+T5 = TypeVar("T5")
+T6 = TypeVar("T6")
+
+_Coro = Coroutine[Any, Any, T]
+
+
+def _close_all(coros: Iterable[object]) -> None:
+    for coro in coros:
+        if is_coroutine(coro):
+            coro.close()
+
+
+def _check_all(coros: tuple[object, ...], call: str) -> None:
+    """Refuse what is no coroutine object, and close all that are (P1, P2)."""
+    for coro in coros:
+        if not is_coroutine(coro):
+            _close_all(coros)
+            raise not_a_coroutine(coro, call)
+
+
+@overload
+async def gather(c1: _Coro[T1], /, *, limit: int | None = None) -> tuple[T1]: ...
+@overload
+async def gather(c1: _Coro[T1], c2: _Coro[T2], /, *, limit: int | None = None) -> tuple[T1, T2]: ...
+@overload
+async def gather(
+    c1: _Coro[T1], c2: _Coro[T2], c3: _Coro[T3], /, *, limit: int | None = None
+) -> tuple[T1, T2, T3]: ...
+@overload
+async def gather(
+    c1: _Coro[T1], c2: _Coro[T2], c3: _Coro[T3], c4: _Coro[T4], /, *, limit: int | None = None
+) -> tuple[T1, T2, T3, T4]: ...
+@overload
+async def gather(
+    c1: _Coro[T1],
+    c2: _Coro[T2],
+    c3: _Coro[T3],
+    c4: _Coro[T4],
+    c5: _Coro[T5],
+    /,
+    *,
+    limit: int | None = None,
+) -> tuple[T1, T2, T3, T4, T5]: ...
+@overload
+async def gather(
+    c1: _Coro[T1],
+    c2: _Coro[T2],
+    c3: _Coro[T3],
+    c4: _Coro[T4],
+    c5: _Coro[T5],
+    c6: _Coro[T6],
+    /,
+    *,
+    limit: int | None = None,
+) -> tuple[T1, T2, T3, T4, T5, T6]: ...
+@overload
+async def gather(*coros: _Coro[T], limit: int | None = None) -> tuple[T, ...]: ...
+async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...]:
+    """Run all coroutines at once and give their results in order (P1).
+
+    Args:
+        coros: coroutine objects, `f(x), g(y)`, or `*[f(x) for x in xs]`.
+        limit: at most that many run at once; the others wait in order (G14).
+
+    Raises:
+        ExceptionGroup: the first failure cancels the others, and all errors are raised together (G3).
+        TypeError, ValueError: an argument is not a coroutine object, or `limit` is not a positive integer; all
+            coroutines are closed.
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2); all coroutines are closed.
+    """
+    _check_all(coros, "gather()")
+    try:
+        if limit is not None:
+            positive_integer(limit, "gather(limit=)")
+        group = task_group(limit=limit)
+    except BaseException:
+        _close_all(coros)
+        raise
+    async with group as tg:
+        tasks = [tg.create_task(coro) for coro in coros]
+    return tuple(task.result() for task in tasks)
+
+
+async def first(*coros: _Coro[T]) -> T:
+    """Run all coroutines at once and give the first result; the others are cancelled and waited for (P2).
+
+    A failure only counts if all fail. A result that comes while the others are being cancelled is dropped; an error
+    in the clean-up of one of them is not.
+
+    Raises:
+        ExceptionGroup: all failed; or one of the others failed while it was being cancelled.
+        TypeError: no argument, or one that is not a coroutine object; all coroutines are closed.
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2); all coroutines are closed.
+    """
+    if not coros:
+        raise TypeError("first() expects at least one coroutine object, got none")
+    _check_all(coros, "first()")
+    try:
+        group = task_group()
+    except BaseException:
+        _close_all(coros)
+        raise
+    results: list[T] = []
+    failures: list[Exception] = []
+
+    async def attempt(coro: _Coro[T]) -> None:
+        try:
+            result = await coro
+        except Exception as error:
+            if results:
+                raise
+            failures.append(error)
+        else:
+            if not results:
+                results.append(result)
+                group.cancel()
+
+    try:
+        async with group:
+            for coro in coros:
+                group.create_task(attempt(coro), name=getattr(coro, "__qualname__", None))
+        if not results:
+            raise ExceptionGroup("all attempts failed", failures)
+        return results[0]
+    finally:
+        del failures, results  # no cycle from the error through its traceback to this frame
+
+
+_END: Any = object()
+
+
+class AsCompleted(Generic[T]):
+    """The results of several coroutines as they come: an async context manager over an async iterator (P3).
+
+    Made by `as_completed`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_change",
+        "_exhausted",
+        "_group",
+        "_limit",
+        "_made_already",
+        "_new_event",
+        "_results",
+        "_running",
+        "_source",
+    )
+
+    def __init__(self, coros: Iterable[_Coro[T]] | AsyncIterable[_Coro[T]], limit: int | None) -> None:
+        self._new_event = current_backend("as_completed()").Event
+        self._group = task_group()
+        self._made_already = isinstance(coros, Collection)
+        self._source: Iterator[_Coro[T]] | AsyncIterator[_Coro[T]]
+        self._source = aiter(coros) if isinstance(coros, AsyncIterable) else iter(coros)
+        self._limit = inf if limit is None else limit
+        self._results: deque[T] = deque()
+        self._running = 0
+        self._exhausted = False
+        self._change: NativeEvent | None = None  # set, and replaced, whenever one of the three above changes
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        self._change = self._new_event()
+        self._group.create_task(self._feed(), name="as_completed")
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        if exc is None:
+            self._group.cancel()
+        return await self._group.__aexit__(exc_type, exc, tb)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._change is None:
+            raise RuntimeError("as_completed() is used as `async with as_completed(...) as results:`")
+        while not self._results:
+            if self._exhausted and not self._running:
+                raise StopAsyncIteration
+            await self._change.wait()
+        result = self._results.popleft()
+        self._changed()
+        return result
+
+    def _changed(self) -> None:
+        change, self._change = self._change, self._new_event()
+        assert change is not None
+        change.set()
+
+    async def _feed(self) -> None:
+        """Take a coroutine from the source whenever fewer than `limit` run or wait with their result."""
+        assert self._change is not None
+        try:
+            while True:
+                while self._running + len(self._results) >= self._limit:
+                    await self._change.wait()
+                coro = await self._next()
+                if coro is _END:
+                    break
+                if not is_coroutine(coro):
+                    raise not_a_coroutine(coro, "as_completed()")
+                self._running += 1
+                self._group.create_task(self._run(coro), name=getattr(coro, "__qualname__", None))
+        finally:
+            await self._close_source()
+        self._exhausted = True
+        self._changed()
+
+    async def _run(self, coro: _Coro[T]) -> None:
+        result = await coro
+        self._running -= 1
+        self._results.append(result)
+        self._changed()
+
+    async def _next(self) -> _Coro[T]:
+        if isinstance(self._source, AsyncIterator):
+            return await anext(self._source, _END)
+        return next(self._source, _END)
+
+    async def _close_source(self) -> None:
+        """Close what is left of it after an early end, so that no coroutine is left un-awaited."""
+        if self._made_already and isinstance(self._source, Iterator):
+            _close_all(self._source)
+        elif hasattr(self._source, "aclose"):
+            await shield(self._source.aclose())
+        elif hasattr(self._source, "close"):
+            self._source.close()
+
+
+def as_completed(
+    coros: Iterable[_Coro[T]] | AsyncIterable[_Coro[T]], *, limit: int | None = None
+) -> AsCompleted[T]:
+    """The results of several coroutines as they come (P3).
+
+    Used as `async with as_completed(...) as results: async for result in results:`. Leaving the block early
+    cancels the rest and waits for it. The first failure cancels all, and comes out of the block as an
+    `ExceptionGroup` (G3).
+
+    Args:
+        coros: coroutine objects, in an iterable or an async iterable. A generator is only asked for the next
+            one when there is a slot for it, so that a million need no million tasks.
+        limit: at most that many run, or have a result that was not taken yet.
+
+    Raises:
+        TypeError, ValueError: `coros` cannot be iterated over, or `limit` is not a positive integer;
+            coroutines in a list are closed.
+        NoAsyncContext, UnsupportedBackend: no backend runs here (D2); likewise.
+    """
+    made_already = tuple(coros) if isinstance(coros, Collection) else ()
+    try:
+        if not isinstance(coros, (Iterable, AsyncIterable)):
+            if is_coroutine(coros):
+                coros.close()
+            raise TypeError(f"as_completed() expects an iterable of coroutine objects, got {coros!r}")
+        _check_all(made_already, "as_completed()")
+        if limit is not None:
+            positive_integer(limit, "as_completed(limit=)")
+        return AsCompleted(coros, limit)
+    except BaseException:
+        _close_all(made_already)
+        raise

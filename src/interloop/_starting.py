@@ -1,0 +1,127 @@
+"""`TaskGroup.start`: spawn a task and wait until it says that it is ready (T5). Written once, over the group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
+
+from ._checks import is_coroutine
+from ._dispatch import current_backend
+from ._errors import TaskCancelled
+
+if TYPE_CHECKING:
+    from .abc import NativeEvent, TaskGroup
+
+__all__ = ["TaskStatus"]
+
+A_contra = TypeVar("A_contra", contravariant=True)
+B_contra = TypeVar("B_contra", contravariant=True)
+C_contra = TypeVar("C_contra", contravariant=True)
+D_contra = TypeVar("D_contra", contravariant=True)
+V_co = TypeVar("V_co", covariant=True)
+V_contra = TypeVar("V_contra", contravariant=True)
+
+
+class TaskStatus(Generic[V_contra]):
+    """What a function that is run by `TaskGroup.start` gets as `task_status`, to say that it is ready."""
+
+    __slots__ = ("_abandoned", "_error", "_ready_or_ended", "_started", "_value")
+
+    def __init__(self, ready_or_ended: NativeEvent) -> None:
+        self._ready_or_ended = ready_or_ended
+        self._started = False
+        self._abandoned = False  # start() was cancelled
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    @overload
+    def started(self: TaskStatus[None]) -> None: ...
+    @overload
+    def started(self, value: V_contra) -> None: ...
+    def started(self, value: Any = None) -> None:
+        """Say that the task is ready: `TaskGroup.start` returns `value`, and the task goes on in its group.
+
+        Raises:
+            RuntimeError: called a second time (T5).
+        """
+        if self._started:
+            raise RuntimeError("task_status.started() was called twice; a task is ready once")
+        self._started = True
+        self._value = value
+        self._ready_or_ended.set()
+
+
+# A checker infers the value's type from a signature that is spelled out, and not from one with *args.
+class Startable0(Protocol[V_co]):
+    def __call__(self, /, *, task_status: TaskStatus[V_co]) -> Coroutine[Any, Any, object]: ...
+
+
+class Startable1(Protocol[A_contra, V_co]):
+    def __call__(self, a: A_contra, /, *, task_status: TaskStatus[V_co]) -> Coroutine[Any, Any, object]: ...
+
+
+class Startable2(Protocol[A_contra, B_contra, V_co]):
+    def __call__(
+        self, a: A_contra, b: B_contra, /, *, task_status: TaskStatus[V_co]
+    ) -> Coroutine[Any, Any, object]: ...
+
+
+class Startable3(Protocol[A_contra, B_contra, C_contra, V_co]):
+    def __call__(
+        self, a: A_contra, b: B_contra, c: C_contra, /, *, task_status: TaskStatus[V_co]
+    ) -> Coroutine[Any, Any, object]: ...
+
+
+class Startable4(Protocol[A_contra, B_contra, C_contra, D_contra, V_co]):
+    def __call__(
+        self, a: A_contra, b: B_contra, c: C_contra, d: D_contra, /, *, task_status: TaskStatus[V_co]
+    ) -> Coroutine[Any, Any, object]: ...
+
+
+async def start(
+    group: TaskGroup, fn: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str | None
+) -> Any:
+    if not callable(fn):
+        if is_coroutine(fn):
+            fn.close()
+        raise TypeError(f"start() expects an async function and its arguments, got {fn!r}")
+    backend = current_backend("start()")
+    status: TaskStatus[Any] = TaskStatus(backend.Event())
+    coro: Any = _run(status, fn, args)
+    coro.__qualname__ = getattr(fn, "__qualname__", repr(fn))  # what trio names the task after
+    task = group.create_task(coro, name=name)
+    try:
+        await task._out_of_queue()
+        if not task.done():
+            await status._ready_or_ended.wait()
+    except BaseException:
+        if not status._started:
+            status._abandoned = True
+            task.cancel()
+            await backend.shield(task._wait())
+        raise
+    if status._error is not None:
+        try:
+            raise status._error
+        finally:
+            status._error = None  # no cycle from the error through its traceback to the status
+    if task.done() and task.cancelled() and not status._started:
+        raise TaskCancelled(f"task {task.get_name()!r} was cancelled before it called task_status.started()")
+    if not status._started:
+        raise RuntimeError(f"{fn!r} returned without calling task_status.started()")
+    return status._value
+
+
+async def _run(status: TaskStatus[Any], fn: Callable[..., Any], args: tuple[Any, ...]) -> object:
+    try:
+        coro = fn(*args, task_status=status)
+        if not is_coroutine(coro):
+            raise TypeError(f"start() expects an async function, but {fn!r} returned {coro!r}")
+        return await coro
+    except Exception as error:
+        if status._started or status._abandoned:
+            raise  # an error of the group, as any other child's
+        status._error = error
+        return None
+    finally:
+        status._ready_or_ended.set()
