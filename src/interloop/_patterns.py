@@ -137,15 +137,12 @@ async def first(*coros: _Coro[T]) -> T:
                 results.append(result)
                 group.cancel()
 
-    try:
-        async with group:
-            for coro in coros:
-                group.create_task(attempt(coro), name=getattr(coro, "__qualname__", None))
-        if not results:
-            raise ExceptionGroup("all attempts failed", failures)
-        return results[0]
-    finally:
-        del failures, results  # no cycle from the error through its traceback to this frame
+    async with group:
+        for coro in coros:
+            group.create_task(attempt(coro), name=getattr(coro, "__qualname__", None))
+    if not results:
+        raise ExceptionGroup("all attempts failed", failures)
+    return results[0]
 
 
 _END: Any = object()

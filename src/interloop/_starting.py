@@ -1,4 +1,4 @@
-"""`TaskGroup.start`: spawn a task and wait until it says that it is ready (T5). Written once, over the group."""
+"""`TaskGroup.start`: spawn a task and wait until it says that it is ready (T5); over the group alone."""
 
 from __future__ import annotations
 

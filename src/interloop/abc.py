@@ -171,7 +171,7 @@ class TaskGroup(ABC):
     ) -> Task[T]:
         """Start `coro` as a child that is cancelled once the body and every ordinary child have ended (G15).
 
-        For a heartbeat, a reader loop. It takes no slot of the group's limit; its failure is one of the group.
+        For a heartbeat, a reader loop. It takes no slot of the group's limit; its failure cancels the group.
         The arguments and errors are those of `create_task`.
         """
 
