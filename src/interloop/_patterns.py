@@ -1,4 +1,4 @@
-"""What people otherwise write by hand over a task group: `gather`, `first`, `as_completed`. Over the facade alone."""
+"""What people otherwise write by hand over a task group, written over the facade alone."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
 
     Raises:
         ExceptionGroup: the first failure cancels the others, and all errors are raised together (G3).
-        TypeError, ValueError: an argument is not a coroutine object, or `limit` is not a positive integer; all
-            coroutines are closed.
+        TypeError, ValueError: an argument is not a coroutine object, or `limit` is not a positive integer;
+            all coroutines are closed.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2); all coroutines are closed.
     """
     _check_all(coros, "gather()")
@@ -106,8 +106,8 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
 async def first(*coros: _Coro[T]) -> T:
     """Run all coroutines at once and give the first result; the others are cancelled and waited for (P2).
 
-    A failure only counts if all fail. A result that comes while the others are being cancelled is dropped; an error
-    in the clean-up of one of them is not.
+    A failure only counts if all fail. A result that comes while the others are being cancelled is dropped;
+    an error in the clean-up of one of them is not.
 
     Raises:
         ExceptionGroup: all failed; or one of the others failed while it was being cancelled.
