@@ -334,8 +334,9 @@ class _Scope:
         """
         task = self._task
         assert task is not None
+        parent = self._parent
         self._in_body = False
-        self._task = None  # G11
+        self._task = self._parent = None  # G11
         if self._delivery is not None:
             self._delivery.cancel()
             self._delivery = None
@@ -344,17 +345,17 @@ class _Scope:
         innermost = self._tree.innermost.get(task)
         opened_inside = innermost is not self and _opened_inside(task, self, self._tree)  # type: ignore[arg-type]
         if innermost is self or opened_inside:
-            if self._parent is None:
+            if parent is None:
                 del self._tree.innermost[task]
             else:
-                self._tree.innermost[task] = self._parent
+                self._tree.innermost[task] = parent
         current = asyncio.current_task()
         if current is not task:
             left_in = "none" if current is None else current.get_name()
             raise left_in_another_task(self, task.get_name(), left_in)
         if opened_inside:
             raise left_out_of_order(self, innermost)
-        return self._outer_scope_cancelled() or task.cancelling() > self._requests_at_entry
+        return (parent is not None and parent._cancelled) or task.cancelling() > self._requests_at_entry
 
     def _outer_scope_cancelled(self) -> bool:
         return self._parent is not None and self._parent._cancelled
@@ -523,14 +524,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
         assert task is not None
         self._in_body = False
         own_cancellation = self._cancelled
-        cancellation: BaseException | None = None
-        if exc is not None:
-            only_errors = errors_only(exc, CancelledError)
-            if only_errors is not None:
-                self._errors.append(only_errors)
-            else:
-                cancellation = first_leaf(exc)
-            self._cancel()
+        cancellation = None if exc is None else self._body_failed(exc)
         self._end_background()
 
         try:
@@ -560,7 +554,9 @@ class TaskGroup(_Scope, abc.TaskGroup):
             if self._errors:
                 if from_outside:
                     _deliver_again(task, self._tree, cancellation)
-                self._raise_errors()
+                if self._errors == [exc] and isinstance(exc, GeneratorExit):
+                    return False  # G3: lets an async generator be closed, as asyncio does from 3.15 on
+                raise self._error_to_raise() from None
             if cancellation is None:
                 return None
             if own_cancellation and not from_outside:
@@ -571,13 +567,22 @@ class TaskGroup(_Scope, abc.TaskGroup):
         finally:
             # G11: no cycle from an exception through its traceback to this frame, and nothing kept after exit
             self._errors.clear()
-            del exc, cancellation
+            del task, exc, cancellation
 
-    def _raise_errors(self) -> None:
+    def _body_failed(self, error: BaseException) -> BaseException | None:
+        """Cancel the children, and keep the error; give the cancellation instead, if it is one."""
+        self._cancel()
+        only_errors = errors_only(error, CancelledError)
+        if only_errors is None:
+            return first_leaf(error)
+        self._errors.append(only_errors)
+        return None
+
+    def _error_to_raise(self) -> BaseException:
         for error in self._errors:
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise error  # G12: as asyncio's own group does
-        raise self._errors.group() from None
+                return error  # G12: as asyncio's own group does
+        return self._errors.group()
 
 
 class _NativeTaskGroup(asyncio.TaskGroup):

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Coroutine, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Collection,
+    Coroutine,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
@@ -243,12 +252,13 @@ class AsCompleted(Generic[T]):
 
     async def _close_source(self) -> None:
         """Close what is left of it after an early end, so that no coroutine is left un-awaited."""
-        if self._made_already and isinstance(self._source, Iterator):
-            _close_all(self._source)
-        elif hasattr(self._source, "aclose"):
-            await shield(self._source.aclose())
-        elif hasattr(self._source, "close"):
-            self._source.close()
+        source = self._source
+        if isinstance(source, AsyncGenerator):
+            await shield(source.aclose())
+        elif isinstance(source, Generator):
+            source.close()
+        elif self._made_already and isinstance(source, Iterator):
+            _close_all(source)
 
 
 def as_completed(
@@ -270,12 +280,13 @@ def as_completed(
             coroutines in a list are closed.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2); likewise.
     """
+    got: object = coros
     made_already = tuple(coros) if isinstance(coros, Collection) else ()
     try:
-        if not isinstance(coros, (Iterable, AsyncIterable)):
-            if is_coroutine(coros):
-                coros.close()
-            raise TypeError(f"as_completed() expects an iterable of coroutine objects, got {coros!r}")
+        if not isinstance(got, (Iterable, AsyncIterable)):
+            if is_coroutine(got):
+                got.close()
+            raise TypeError(f"as_completed() expects an iterable of coroutine objects, got {got!r}")
         _check_all(made_already, "as_completed()")
         if limit is not None:
             positive_integer(limit, "as_completed(limit=)")

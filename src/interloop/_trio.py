@@ -306,18 +306,21 @@ class TaskGroup(abc.TaskGroup):
             self._drop_queue()
         self._end_background()
         combined: BaseException | None = None
+        swallowed: bool | None = None
         try:
             swallowed = await self._manager.__aexit__(exc_type, exc, tb)
         except BaseExceptionGroup as group:
             combined = group
         finally:
             self._left = True
+        errors = None if combined is None else errors_only(combined, trio.Cancelled)
         try:
-            errors = None if combined is None else errors_only(combined, trio.Cancelled)
             if isinstance(errors, BaseExceptionGroup):
                 self._errors.extend(errors.exceptions)
+            if self._errors == [exc] and isinstance(exc, GeneratorExit):
+                return False  # G3: lets an async generator be closed, as on asyncio
             if self._errors:
-                self._raise_errors()
+                raise self._errors.group() from None
             if combined is None:
                 await trio.lowlevel.checkpoint_if_cancelled()  # G13
                 return swallowed
@@ -328,9 +331,6 @@ class TaskGroup(abc.TaskGroup):
             # G11: no cycle from an exception through its traceback to this frame
             self._errors.clear()
             del exc, combined, errors
-
-    def _raise_errors(self) -> None:
-        raise self._errors.group() from None
 
 
 class DeadlineExceeded(TimeoutError, trio.TooSlowError):

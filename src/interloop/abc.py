@@ -335,30 +335,40 @@ class Backend(Protocol):
 
     def TaskGroup(self, limit: int | None, defer_errors: bool, /) -> TaskGroup:
         """`limit` is at least 1. Usually a class."""
+        ...
 
     def Event(self) -> NativeEvent:
         """The library's own event."""
+        ...
 
     def Deadline(self, delay: float | None, at: float | None, suppress: bool, /) -> Deadline:
         """At most one of `delay` and `at` is given; neither is NaN. Usually a class."""
+        ...
 
     async def shield(self, coro: Coroutine[Any, Any, T], /) -> T:
         """Run `coro` to completion whatever cancels the caller (C4)."""
+        ...
 
     async def sleep(self, seconds: float, /) -> None:
         """Sleep; `seconds` is not negative and not NaN; 0 is a checkpoint, `inf` never ends."""
+        ...
 
     async def sleep_forever(self) -> None:
         """Sleep until cancelled."""
+        ...
 
     async def checkpoint(self) -> None:
         """Let others run, and be cancelled here if that is due."""
+        ...
 
     def current_time(self) -> float:
         """The loop's clock."""
+        ...
 
     def current_deadline(self) -> float:
         """The earliest deadline around the current task (L7)."""
+        ...
 
     def get_cancelled_exc_class(self) -> type[BaseException]:
         """What a cancellation is raised as."""
+        ...

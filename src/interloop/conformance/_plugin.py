@@ -1,0 +1,165 @@
+"""The pytest plugin that runs the suite: every test on every host, with a guard against hanging loops."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import json
+import os
+from collections.abc import Callable
+from inspect import iscoroutinefunction, signature
+from math import inf
+from time import monotonic
+
+import pytest
+
+from ..testing import HOSTS, Host, find_host
+from ._rules import RULES
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("interloop")
+    group.addoption("--host", action="append", help="a host to run on (default: all that are installed)")
+    group.addoption("--rule", action="append", choices=list(RULES), help="a rule to test (default: all)")
+    group.addoption("--timeout", type=float, default=30, help="seconds after which a test hangs (default: 30)")
+    group.addoption("--after", metavar="TEST", help="begin after this test")
+    group.addoption("--events", action="store_true", help="print what happens as lines of JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "rule(*ids, only=None): the rules of the contract that a test proves")
+    if config.getoption("tbstyle", "auto") == "auto":
+        config.option.tbstyle = "short"
+    config.pluginmanager.register(_HangGuard(config.getoption("--timeout")))
+    if config.getoption("--events"):
+        config.pluginmanager.register(_Events())
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    try:
+        hosts = [find_host(name) for name in metafunc.config.getoption("--host") or HOSTS]
+    except LookupError as error:
+        raise pytest.UsageError(str(error)) from None
+    available = [host for host in hosts if not host.missing()]
+    metafunc.parametrize("host", available, ids=[host.name for host in available])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    unmarked = [item.nodeid for item in items if not rules_of(item)]
+    if unmarked:
+        raise pytest.UsageError(f"without a @rule: {', '.join(unmarked)}")
+    wanted = set(config.getoption("--rule") or RULES)
+    after = config.getoption("--after")
+    begin = [item.nodeid for item in items].index(after) + 1 if after else 0
+    items[:] = [item for item in items[begin:] if wanted & set(rules_of(item))]
+
+
+def pytest_collection_finish() -> None:
+    if hasattr(gc, "freeze"):  # then the collection after each test looks at that test's objects alone
+        gc.collect()
+        gc.freeze()
+
+
+def rules_of(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(rule for mark in item.iter_markers("rule") for rule in mark.args)
+
+
+def only_backend_of(item: pytest.Item) -> str | None:
+    return next((mark.kwargs["only"] for mark in item.iter_markers("rule") if mark.kwargs["only"]), None)
+
+
+@pytest.fixture
+def tick(host: Host) -> float:
+    """The unit of time of the host that the test runs on, in seconds."""
+    return host.tick
+
+
+@pytest.fixture(autouse=True)
+def _about_this_host(
+    request: pytest.FixtureRequest, host: Host, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("backend", host.backend)
+    record_property("versions", host.versions)
+    only = only_backend_of(request.node)
+    if only and host.backend != only:
+        pytest.skip(f"about {only} alone")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
+    __tracebackhide__ = True
+    if not iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters}
+    host: Host = pyfuncitem.funcargs["host"]
+    host.run(lambda: pyfuncitem.obj(**arguments))
+    return True
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_call() -> None:
+    gc.collect()  # what is reported when an object is deleted belongs to this test
+
+
+class _HangGuard:
+    """Ends the process when a test takes too long, with the stacks on standard error; likewise for a crash.
+
+    It is C code that does this, since nothing says that a stranger's loop ever lets Python code run again. The
+    command runs the tests in processes of their own, and goes on with another one.
+    """
+
+    REARM_AFTER = 1.0  # seconds; arming starts a thread, which takes longer than most tests do
+
+    def __init__(self, seconds: float) -> None:
+        self._stacks = os.fdopen(os.dup(2), "w")  # pytest captures the original
+        self._seconds = seconds
+        self._armed = -inf
+        faulthandler.enable(self._stacks)
+
+    def pytest_runtest_logstart(self) -> None:
+        if monotonic() - self._armed > self.REARM_AFTER:
+            self._armed = monotonic()
+            seconds = self._seconds + self.REARM_AFTER
+            faulthandler.dump_traceback_later(seconds, exit=True, file=self._stacks)
+
+    def pytest_unconfigure(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        faulthandler.disable()
+        self._stacks.close()
+
+
+class _Events:
+    """Tells the command what happens: each start of a test, and each report on one."""
+
+    def __init__(self) -> None:
+        self._stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")  # pytest captures the original
+
+    def _tell(self, **event: object) -> None:
+        print(json.dumps(event), file=self._stdout, flush=True)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._tell(test=nodeid, when="start")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._tell(
+            test=report.nodeid,
+            when=report.when,
+            outcome=report.outcome,
+            seconds=report.duration,
+            properties=dict(report.user_properties),
+            message=_message(report),
+            details=str(report.longrepr or ""),
+        )
+
+    def pytest_unconfigure(self) -> None:
+        self._stdout.close()
+
+
+def _message(report: pytest.TestReport) -> str:
+    """One line that says why a test failed or was skipped."""
+    if report.longrepr is None:
+        return ""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr).strip().partition("\n")[0]

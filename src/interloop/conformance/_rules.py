@@ -1,0 +1,92 @@
+"""The rules of the contract by id, and the mark that ties a test to those that it proves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+__all__ = ["CHAPTERS", "RULES", "rule"]
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+CHAPTERS = {
+    "D": "Dispatch",
+    "G": "Task groups",
+    "T": "Tasks",
+    "L": "Deadlines",
+    "C": "Cancellation",
+    "W": "Waiting",
+    "P": "Patterns",
+    "N": "Native interplay",
+}
+
+RULES = {
+    "D1": "The backend is found through sniffio when a call needs it, never at import",
+    "D2": "Without an async context, or under a library with no backend, an error says so",
+    "D3": "An installed package adds a backend through an entry point",
+    "D4": "Two loops in two threads do not see each other",
+    "G1": "The block is left only when every child has finished",
+    "G2": "Children may be added by the body, by children, and while the block is exiting",
+    "G3": "The first failure cancels the rest, and all errors are raised in one group",
+    "G4": "Errors win over cancellation, which is delivered at the next checkpoint",
+    "G5": "Without errors, a cancellation from outside passes on as it came",
+    "G6": "cancel() leaves the block without an exception",
+    "G7": "Every created task runs at least to its first checkpoint",
+    "G8": "A refused create_task says why and closes the coroutine",
+    "G9": "A group is entered once, and left in the task that entered it",
+    "G10": "A child carries its name, and runs in a copy of the caller's context or a given one",
+    "G11": "A finished child is released at once, and a group keeps nothing alive",
+    "G12": "KeyboardInterrupt and SystemExit follow the host",
+    "G13": "Leaving a group is a checkpoint",
+    "G14": "limit: at most that many children run at once, the others wait in order of creation",
+    "G15": "A background task is cancelled once the body and every ordinary child have ended",
+    "G16": "defer_errors: a failing child leaves its siblings alone, and all errors are raised at the end",
+    "T1": "The outcome of a task that has not ended is refused",
+    "T2": "Awaiting a task gives its result, TaskFailed or TaskCancelled",
+    "T3": "Cancelling the waiter leaves the task alone",
+    "T4": "Cancelling a task cancels that child alone and does not fail the group",
+    "T5": "start waits until the child says that it is ready, and raises what it raised before",
+    "L1": "On expiry the block is cancelled, and that cancellation becomes a TimeoutError",
+    "L2": "A block that ends or fails by itself after expiry keeps its outcome",
+    "L3": "Of nested deadlines the outermost that has expired raises",
+    "L4": "A deadline already past expires at the first checkpoint; bad arguments are refused",
+    "L5": "reschedule moves a running deadline, later or earlier",
+    "L6": "A deadline is entered once, and left in the task that entered it",
+    "L7": "current_deadline() sees the deadlines around the group that owns a task",
+    "L8": "expired() tells that the time came while the block ran, whatever the outcome",
+    "L9": "delay counts from entry",
+    "C1": "A cancellation arrives at a checkpoint, at least once",
+    "C2": "Leaving a scope leaves no cancellation behind",
+    "C3": "While a cancelled scope waits for clean-up the loop is idle",
+    "C4": "shield completes its coroutine; the cancellation is delivered after it",
+    "C5": "Cancellation by the host is an outer cancellation like any other",
+    "C6": "Cancelling a scope reaches everything inside it at once",
+    "W1": "sleep(0) and checkpoint() are checkpoints",
+    "W2": "A negative or NaN sleep is refused",
+    "W3": "There is one monotonic clock for each loop",
+    "P1": "gather gives all results in order; the first failure cancels the rest",
+    "P2": "first gives the first success; the others are cancelled and waited for",
+    "P3": "as_completed gives results as they come; leaving early cancels the rest",
+    "N1": "The rules hold inside and around asyncio.TaskGroup",
+    "N2": "The rules hold inside and around asyncio.timeout and asyncio.wait_for",
+    "N3": "The rules hold inside and around asyncio.shield",
+    "N4": "The rules hold inside and around trio's nurseries and cancel scopes",
+    "N5": "The rules hold inside and around anyio's task groups and cancel scopes",
+    "N6": "Ctrl-C in asyncio.run lets clean-up run and comes out as KeyboardInterrupt",
+    "N7": "The rules hold under the test plugins of anyio, trio and asyncio",
+}
+
+
+def rule(*ids: str, only: Literal["asyncio", "trio"] | None = None) -> Callable[[Test], Test]:
+    """Mark a test with the rules of the contract that it proves.
+
+    Args:
+        ids: the rules, `"G4"`, ...
+        only: the backend that these rules are about, if they are about one alone.
+    """
+    import pytest  # not above: `python -m interloop.conformance` reports that it is missing
+
+    unknown = [rule_id for rule_id in ids if rule_id not in RULES]
+    if unknown or not ids:
+        raise ValueError(f"no such rule: {', '.join(unknown) or '(none given)'}; there are {', '.join(RULES)}")
+    return pytest.mark.rule(*ids, only=only)

@@ -1,0 +1,272 @@
+"""Chapter D: dispatch."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from inspect import CORO_CLOSED, getcoroutinestate
+from math import inf
+from pathlib import Path
+from threading import Thread
+from typing import Any, TypeVar
+
+import pytest
+import sniffio
+
+from interloop import (
+    NoAsyncContext,
+    UnsupportedBackend,
+    checkpoint,
+    current_backend,
+    current_deadline,
+    current_time,
+    deadline,
+    get_cancelled_exc_class,
+    shield,
+    sleep,
+    sleep_forever,
+    sleep_until,
+    task_group,
+)
+from interloop.conformance import rule
+from interloop.testing import Host
+
+T = TypeVar("T")
+
+
+@contextmanager
+def sniffio_says(library: str | None) -> Iterator[None]:
+    """Have sniffio find `library` running; no checkpoint inside, since hosts set this themselves."""
+    found = sniffio.thread_local.name
+    sniffio.thread_local.name = library
+    try:
+        yield
+    finally:
+        sniffio.thread_local.name = found
+
+
+def step(coro: Coroutine[Any, Any, None]) -> None:
+    """Take the first step of `coro`, without a loop."""
+    try:
+        coro.send(None)
+    finally:
+        coro.close()
+
+
+CALLS: dict[str, Callable[[], object]] = {
+    "task_group()": task_group,
+    "deadline()": lambda: deadline(1),
+    "current_deadline()": current_deadline,
+    "current_time()": current_time,
+    "get_cancelled_exc_class()": get_cancelled_exc_class,
+    "current_backend()": current_backend,
+    "sleep()": lambda: step(sleep(1)),
+    "sleep_until()": lambda: step(sleep_until(1)),
+    "sleep_forever()": lambda: step(sleep_forever()),
+    "checkpoint()": lambda: step(checkpoint()),
+    "shield()": lambda: step(shield(checkpoint())),
+}
+each_call = pytest.mark.parametrize("call", CALLS)
+
+
+def in_thread(call: Callable[[], T]) -> T:
+    """Give what `call()` gives in another thread."""
+    results: list[T] = []
+    thread = Thread(target=lambda: results.append(call()))
+    thread.start()
+    thread.join()
+    [result] = results
+    return result
+
+
+# D1: the backend is found through sniffio when a call needs it
+
+
+@rule("D1")
+async def test_the_backend_is_the_one_for_the_library_that_runs(host: Host) -> None:
+    assert current_backend() == host.backend == sniffio.current_async_library()
+
+
+@rule("D1")
+async def test_every_call_asks_sniffio_anew(host: Host) -> None:
+    assert current_backend() == host.backend
+    with sniffio_says("curio"), pytest.raises(UnsupportedBackend):
+        current_backend()
+    assert current_backend() == host.backend
+
+
+@rule("D1")
+def test_one_process_runs_one_loop_after_another(host: Host) -> None:
+    async def use() -> str:
+        async with task_group() as tg:
+            tg.create_task(checkpoint())
+        return current_backend()
+
+    async def on_asyncio() -> str:
+        return await use()
+
+    assert host.run(use) == host.backend
+    assert asyncio.run(on_asyncio()) == "asyncio"
+    assert host.run(use) == host.backend
+
+
+# D2: a call that no backend can serve says so
+
+
+@rule("D2")
+@each_call
+def test_outside_any_loop_the_error_names_the_call(call: str) -> None:
+    with pytest.raises(NoAsyncContext) as caught:
+        CALLS[call]()
+    assert str(caught.value).startswith(f"{call} was called outside of any async context")
+
+
+@rule("D2")
+def test_outside_any_loop_the_error_tells_what_to_do() -> None:
+    with pytest.raises(NoAsyncContext, match=r"call it in a coroutine that asyncio\.run\(\), trio\.run\(\)"):
+        task_group()
+
+
+@rule("D2")
+def test_after_a_loop_has_ended_there_is_no_async_context(host: Host) -> None:
+    host.run(checkpoint)
+    with pytest.raises(NoAsyncContext):
+        current_time()
+
+
+@rule("D2")
+async def test_a_thread_of_its_own_is_no_async_context() -> None:
+    def call() -> str:
+        with pytest.raises(NoAsyncContext) as caught:
+            current_time()
+        return str(caught.value)
+
+    assert in_thread(call).startswith("current_time()")
+
+
+@rule("D2")
+@each_call
+async def test_under_an_unknown_library_the_error_names_the_call_and_the_library(call: str) -> None:
+    with sniffio_says("curio"), pytest.raises(UnsupportedBackend) as caught:
+        CALLS[call]()
+    assert str(caught.value).startswith(f"{call} was called under the async library 'curio'")
+
+
+@rule("D2")
+async def test_under_an_unknown_library_the_error_names_the_backends_there_are() -> None:
+    with sniffio_says("curio"), pytest.raises(UnsupportedBackend, match="there are backends for .*asyncio.*trio"):
+        task_group()
+
+
+@rule("D2")
+async def test_under_an_unknown_library_the_error_tells_how_to_add_a_backend() -> None:
+    with sniffio_says("curio"), pytest.raises(UnsupportedBackend, match=r"'curio' in the group 'interloop\.backends'"):
+        task_group()
+
+
+@rule("D2")
+def test_both_errors_are_runtime_errors() -> None:
+    assert issubclass(NoAsyncContext, RuntimeError)
+    assert issubclass(UnsupportedBackend, RuntimeError)
+
+
+@rule("D2")
+@pytest.mark.parametrize("library", [None, "curio"])
+def test_a_shield_that_no_backend_serves_closes_its_coroutine(library: str | None) -> None:
+    coro = checkpoint()
+    with sniffio_says(library), pytest.raises((NoAsyncContext, UnsupportedBackend)):
+        step(shield(coro))
+    assert getcoroutinestate(coro) == CORO_CLOSED
+
+
+# D3: a further backend is an installed package with an entry point
+
+
+@rule("D3")
+async def test_a_package_with_an_entry_point_adds_a_backend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = f"library_of_{tmp_path.name}"
+    package = tmp_path / f"{library}_backend.py"
+    package.write_text("def current_time():\n    return 42.0\n")
+    metadata = tmp_path / f"{library}-1.0.dist-info"
+    metadata.mkdir()
+    metadata.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 1.0\n")
+    metadata.joinpath("entry_points.txt").write_text(f"[interloop.backends]\n{library} = {package.stem}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with sniffio_says(library):
+        assert current_backend() == library
+        assert current_time() == 42.0
+    del sys.modules[package.stem]
+
+
+@rule("D3")
+async def test_the_error_under_an_unknown_library_names_added_backends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = tmp_path / "added-1.0.dist-info"
+    metadata.mkdir()
+    metadata.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: added\nVersion: 1.0\n")
+    metadata.joinpath("entry_points.txt").write_text("[interloop.backends]\nadded_library = added\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with sniffio_says("curio"), pytest.raises(UnsupportedBackend, match="added_library"):
+        task_group()
+
+
+# D4: two loops in two threads do not see each other
+
+
+@rule("D4")
+async def test_a_loop_in_another_thread_has_no_deadline_of_this_one(host: Host, tick: float) -> None:
+    async def other() -> float:
+        return current_deadline()
+
+    with deadline(1000 * tick):
+        assert in_thread(lambda: host.run(other)) == inf
+        assert current_deadline() < inf
+
+
+@rule("D4")
+async def test_a_cancelled_group_does_not_reach_a_loop_in_another_thread(host: Host) -> None:
+    async def other() -> str:
+        async with task_group() as tg:
+            tg.create_task(checkpoint())
+            await checkpoint()
+        return "undisturbed"
+
+    async with task_group() as tg:
+        tg.cancel()
+        assert in_thread(lambda: host.run(other)) == "undisturbed"
+
+
+@rule("D4")
+async def test_a_loop_in_another_thread_leaves_the_scopes_of_this_one(host: Host, tick: float) -> None:
+    ended: list[str] = []
+
+    async def other() -> None:
+        async with task_group() as tg:
+            tg.create_task(sleep_forever())
+            tg.cancel()
+
+    async def child() -> None:
+        await sleep(tick)
+        ended.append("child")
+
+    async with task_group() as tg:
+        tg.create_task(child())
+        in_thread(lambda: host.run(other))
+    assert ended == ["child"]
+
+
+@rule("D4")
+async def test_another_library_may_run_in_another_thread(host: Host) -> None:
+    async def other() -> str:
+        await checkpoint()
+        return current_backend()
+
+    assert in_thread(lambda: asyncio.run(other())) == "asyncio"
+    assert current_backend() == host.backend

@@ -1,0 +1,295 @@
+"""The hosts: every way of running a loop that the contract is proved on."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+import sniffio
+
+from ._virtual_time import VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from outcome import Outcome
+
+__all__ = ["HOSTS", "Host", "LoopReportedError", "TasksLeftAlive", "find_host"]
+
+T = TypeVar("T")
+Main: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
+
+
+class TasksLeftAlive(RuntimeError):
+    """The function of a run returned while tasks that it had started were still alive."""
+
+
+class LoopReportedError(RuntimeError):
+    """An error reached nobody but asyncio's exception handler during a run."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A way of running a loop.
+
+    Attributes:
+        name: what `--host` calls it.
+        runner: runs an async function to its end.
+        virtual: whether sleeping costs nothing there.
+        packages: what must be installed, by import name.
+        python: the oldest Python that has it.
+        deviations: rules that do not hold there, each with the reason.
+    """
+
+    name: str
+    runner: Callable[[Main], object] = field(repr=False)
+    virtual: bool = False
+    packages: tuple[str, ...] = ()
+    python: tuple[int, int] = (3, 11)
+    deviations: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def tick(self) -> float:
+        """The unit of time of tests, in seconds."""
+        return 1.0 if self.virtual else 0.02
+
+    def missing(self) -> str | None:
+        """Why the host cannot run here, or `None` if it can."""
+        if sys.version_info < self.python:
+            return f"needs Python {'.'.join(map(str, self.python))}"
+        for package in self.packages:
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    import_module(package)
+            except ModuleNotFoundError as error:
+                return f"{error.name} is not installed"
+            except Exception as error:
+                return f"{package} cannot be imported: {error!r}"
+        return None
+
+    def run(self, async_fn: Callable[[], Awaitable[T]]) -> T:
+        """Run `async_fn()` on a fresh loop, and give its result or raise its error.
+
+        Raises:
+            TasksLeftAlive: it returned while tasks that it had started were still alive.
+            LoopReportedError: asyncio's exception handler was told of an error.
+        """
+        __tracebackhide__ = True  # pytest then shows the caller's frames alone; so below
+        watched = _Watched(async_fn)
+        try:
+            self.runner(watched.main)
+        except (KeyboardInterrupt, SystemExit):  # G12: what asyncio reports while it is torn down is part of that
+            raise
+        except BaseException as error:
+            watched.error = error
+        return watched.outcome()
+
+    @property
+    def backend(self) -> str:
+        """The name that sniffio has for the async library inside."""
+        return self._inside[0]
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """The version of each distribution that the host is made of."""
+        distributions = metadata.packages_distributions()
+        return {
+            name: metadata.version(name) for package in self._inside[1] for name in distributions.get(package, ())
+        }
+
+    @cached_property
+    def _inside(self) -> tuple[str, tuple[str, ...]]:
+        async def look() -> tuple[str, tuple[str, ...]]:
+            library = sniffio.current_async_library()
+            packages = {*self.packages, library}
+            if library == "asyncio":
+                packages.add(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+            return library, tuple(sorted(packages))
+
+        return self.run(look)
+
+
+class _Watched(Generic[T]):
+    """One run of an async function: its outcome, and what it left behind."""
+
+    def __init__(self, async_fn: Callable[[], Awaitable[T]]) -> None:
+        self.async_fn = async_fn
+        self.results: list[T] = []
+        self.error: BaseException | None = None
+        self.left: list[str] = []
+        self.reports: list[dict[str, Any]] = []
+
+    async def main(self) -> None:
+        __tracebackhide__ = True
+        # Errors do not pass through the host: a task group around this function would wrap them.
+        if sniffio.current_async_library() == "asyncio":
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _, context: self.reports.append(context))
+        hosts_own = set(_tasks_alive())
+        try:
+            self.results.append(await self.async_fn())
+        except Exception as error:
+            self.error = error
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.left = [repr(task) for task in _tasks_alive() if task not in hosts_own]
+
+    def outcome(self) -> T:
+        __tracebackhide__ = True
+        gc.collect()  # asyncio reports the error of a task that nobody awaited when the task is deleted
+        error, self.error = self.error, None
+        try:
+            if self.left:
+                raise TasksLeftAlive(f"still alive at the end of the run: {', '.join(self.left)}") from error
+            if self.reports:
+                reports = "; ".join(_describe(report) for report in self.reports)
+                raise LoopReportedError(reports) from self.reports[0].get("exception") or error
+            if error is not None:
+                raise error
+        finally:
+            del error
+        if not self.results:
+            raise RuntimeError("the host returned before the async function had ended")
+        return self.results[0]
+
+
+def _describe(report: dict[str, Any]) -> str:
+    details = ", ".join(f"{key}={value!r}" for key, value in report.items() if key != "message")
+    return f"{report['message']} ({details})"
+
+
+def _tasks_alive() -> Iterator[object]:
+    if sniffio.current_async_library() == "asyncio":
+        yield from asyncio.all_tasks()
+    elif sniffio.current_async_library() == "trio":
+        from trio.lowlevel import current_root_task
+
+        tasks = [current_root_task()]
+        while tasks:
+            task = tasks.pop()
+            if task is not None:
+                yield task
+                tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+
+
+def _run_on_asyncio(main: Main, loop_factory: LoopFactory, debug: bool | None = None) -> None:
+    with asyncio.Runner(loop_factory=loop_factory, debug=debug) as runner:
+        runner.run(main())
+
+
+def _eager_loop() -> VirtualTimeLoop:
+    loop = VirtualTimeLoop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    return loop
+
+
+def _run_on_uvloop(main: Main) -> None:
+    import uvloop
+
+    _run_on_asyncio(main, uvloop.new_event_loop)
+
+
+def _run_on_trio(main: Main) -> None:
+    import trio
+    from trio.testing import MockClock
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+def _run_on_trio_as_guest(main: Main) -> None:
+    from trio.lowlevel import start_guest_run
+    from trio.testing import MockClock
+
+    async def on_asyncio() -> None:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Outcome[None]] = loop.create_future()
+        start_guest_run(
+            main,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            run_sync_soon_not_threadsafe=loop.call_soon,
+            done_callback=done.set_result,
+            host_uses_signal_set_wakeup_fd=True,
+            clock=MockClock(autojump_threshold=0),
+        )
+        (await done).unwrap()
+
+    _run_on_asyncio(on_asyncio, asyncio.SelectorEventLoop)
+
+
+def _run_on_asyncio_in_trio(main: Main) -> None:
+    from trio_asyncio import aio_as_trio, open_loop
+
+    async def on_trio() -> None:
+        async with open_loop():
+            await aio_as_trio(main)()
+
+    _run_on_trio(on_trio)
+
+
+def _run_under_anyio(main: Main, backend: str, options: dict[str, Any]) -> None:
+    import anyio
+
+    async def scoped() -> None:
+        with anyio.CancelScope():
+            await main()
+
+    async def in_task_group() -> None:
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(scoped)
+
+    anyio.run(in_task_group, backend=backend, backend_options=options)
+
+
+def _run_under_anyio_on_asyncio(main: Main) -> None:
+    _run_under_anyio(main, "asyncio", {"loop_factory": VirtualTimeLoop})
+
+
+def _run_under_anyio_on_trio(main: Main) -> None:
+    from trio.testing import MockClock
+
+    _run_under_anyio(main, "trio", {"clock": MockClock(autojump_threshold=0)})
+
+
+_SHIPPED = [
+    Host("asyncio", partial(_run_on_asyncio, loop_factory=VirtualTimeLoop), virtual=True),
+    Host("asyncio-debug", partial(_run_on_asyncio, loop_factory=VirtualTimeLoop, debug=True), virtual=True),
+    Host("asyncio-eager", partial(_run_on_asyncio, loop_factory=_eager_loop), virtual=True, python=(3, 12)),
+    Host("uvloop", _run_on_uvloop, virtual=False, packages=("uvloop",)),
+    Host("trio", _run_on_trio, virtual=True, packages=("trio",)),
+    Host("trio-guest", _run_on_trio_as_guest, virtual=True, packages=("trio",)),
+    Host("trio-asyncio", _run_on_asyncio_in_trio, virtual=True, packages=("trio", "trio_asyncio")),
+    Host("anyio-asyncio", _run_under_anyio_on_asyncio, virtual=True, packages=("anyio",)),
+    Host("anyio-trio", _run_under_anyio_on_trio, virtual=True, packages=("anyio", "trio")),
+]
+HOSTS: Mapping[str, Host] = {host.name: host for host in _SHIPPED}
+
+
+def find_host(name: str) -> Host:
+    """The host with that name, or, for `package.module:callable`, a stranger's.
+
+    The callable takes an async function and runs it on a fresh loop; what it returns is ignored. It may have an
+    attribute `deviations`, a dict of rule ids and reasons.
+
+    Raises:
+        LookupError: there is no such host, module or callable.
+    """
+    if name in HOSTS:
+        return HOSTS[name]
+    module_name, colon, attribute = name.partition(":")
+    if not colon:
+        raise LookupError(f"no host {name!r}; there are {', '.join(HOSTS)}, or package.module:callable")
+    try:
+        runner = getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LookupError(f"cannot import the host {name!r}: {error}") from error
+    if not callable(runner):
+        raise LookupError(f"the host {name!r} is {runner!r}, which cannot be called with an async function")
+    return Host(name, runner, deviations=getattr(runner, "deviations", {}))
