@@ -15,7 +15,7 @@ from collections.abc import (
 )
 from math import inf
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from ._checks import is_coroutine, not_a_coroutine, positive_integer
 from ._dispatch import current_backend
@@ -280,7 +280,7 @@ def as_completed(
             coroutines in a list are closed.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2); likewise.
     """
-    got: object = coros
+    got = cast(object, coros)
     made_already = tuple(coros) if isinstance(coros, Collection) else ()
     try:
         if not isinstance(got, (Iterable, AsyncIterable)):
