@@ -34,7 +34,7 @@ class ErrorList(list[BaseException]):
         return True
 
     def group(self) -> BaseExceptionGroup[BaseException]:
-        group = BaseExceptionGroup("unhandled errors in a TaskGroup", self)
+        group = BaseExceptionGroup("unhandled errors in a TaskGroup", list(self))
         if self._only_logged:
             group.add_note(
                 f"{self._only_logged} more errors of this group were logged, and are not kept here"

@@ -48,9 +48,9 @@ def left_in_another_task(scope: object, entered_in: str, left_in: str) -> Runtim
     )
 
 
-def left_out_of_order(scope: object, still_open: object) -> RuntimeError:
+def left_out_of_order(scope: object, still_open: object = "another scope") -> RuntimeError:
     return RuntimeError(
-        f"{scope!r} is being left while {still_open!r}, entered inside it, is still open; "
+        f"{scope!r} is being left while {still_open}, entered inside it, is still open; "
         "scopes are left in the reverse order of entering (the usual cause is an exit stack or an "
         "async generator that holds one of them)"
     )

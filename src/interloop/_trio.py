@@ -299,7 +299,7 @@ class TaskGroup(abc.TaskGroup):
             raise left_in_another_task(self, nursery.parent_task.name, current.name)
         if current.child_nurseries[-1] is not nursery:
             self.cancel()
-            raise left_out_of_order(self, current.child_nurseries[-1])
+            raise left_out_of_order(self)
 
         self._in_body = False
         if exc is not None:
@@ -311,6 +311,8 @@ class TaskGroup(abc.TaskGroup):
             swallowed = await self._manager.__aexit__(exc_type, exc, tb)
         except BaseExceptionGroup as group:
             combined = group
+        except RuntimeError as corrupted:  # trio's own word for it; errors come in a group
+            raise left_out_of_order(self) from corrupted
         finally:
             self._left = True
         errors = None if combined is None else errors_only(combined, trio.Cancelled)
@@ -385,7 +387,12 @@ class Deadline(abc.Deadline):
         expired = self.expired()  # L8
         self._in_body = False
         self._task = None
-        swallowed = self._scope.__exit__(exc_type, exc, tb)
+        try:
+            swallowed = self._scope.__exit__(exc_type, exc, tb)
+        except RuntimeError as corrupted:
+            if corrupted.__context__ is not exc or corrupted is exc:
+                raise
+            raise left_out_of_order(self) from corrupted
         if exc is not None and swallowed and expired and not self._suppress:
             raise DeadlineExceeded from exc  # L1
         return swallowed
