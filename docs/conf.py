@@ -25,7 +25,7 @@ html_title = f"interloop {version}"
 
 def link_rules(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Make the rule ids in docstrings links into the contract."""
-    lines[:] = [re.sub(r"(?<![`\w])[DGTLCWN]\d+\b", _link, line) for line in lines]
+    lines[:] = [re.sub(r"(?<![`\w])[DGTLCWPN]\d+\b", _link, line) for line in lines]
 
 
 def _link(rule: re.Match[str]) -> str:

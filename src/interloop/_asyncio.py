@@ -190,7 +190,7 @@ class Task(abc.Task[T_co]):
 
     def get_name(self) -> str:
         if isinstance(self._native, _Queued):
-            return self._native.name or "(not started)"
+            return self._native.name or str(getattr(self._native.coro, "__qualname__", self._native.coro))
         return self._native.get_name()
 
     def cancel(self) -> None:
