@@ -523,6 +523,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
         task = self._task
         assert task is not None
         self._in_body = False
+        if asyncio.current_task() is not task:
+            self._cancel()  # G9: no child outlives the error
         own_cancellation = self._cancelled
         cancellation = None if exc is None else self._body_failed(exc)
         self._end_background()

@@ -82,6 +82,16 @@ def native_name(task: Task[Any]) -> str:
     return name
 
 
+def asyncio_inside_trio() -> bool:
+    """Whether the loop is trio-asyncio's."""
+    try:
+        from trio.lowlevel import current_root_task
+
+        return current_root_task() is not None and current_backend() == "asyncio"
+    except (ImportError, RuntimeError):
+        return False
+
+
 def compute(seconds: float) -> None:
     """Let time pass without a checkpoint, as a long computation does."""
     try:

@@ -54,12 +54,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items[begin:] if wanted & set(rules_of(item))]
 
 
-def pytest_collection_finish() -> None:
-    if hasattr(gc, "freeze"):  # then the collection after each test looks at that test's objects alone
-        gc.collect()
-        gc.freeze()
-
-
 def rules_of(item: pytest.Item) -> tuple[str, ...]:
     return tuple(rule for mark in item.iter_markers("rule") for rule in mark.args)
 
@@ -83,6 +77,12 @@ def _about_this_host(
     only = only_backend_of(request.node)
     if only and host.backend != only:
         pytest.skip(f"about {only} alone")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    if hasattr(gc, "freeze"):  # then the collections below look at this test's own objects alone
+        gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -129,6 +129,8 @@ class _Process:
         return "died"
 
     def _note(self, test: str, when: str, **report: Any) -> None:
+        if test not in self.host.tests:
+            raise SuiteError(f"{test}: the suite was changed while it ran")
         self._last = run = self.host.tests[test]
         if when == "start":
             return

@@ -86,7 +86,7 @@ def _matrix(report: Report, titles: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("rule", no_wrap=True)
     for host in hosts:
-        table.add_column(host.replace("-", "\n").replace(":", ":\n"), vertical="bottom")
+        table.add_column(host.replace("-", "\n").replace(":", ":\n"), no_wrap=True, vertical="bottom")
     if titles:
         table.add_column("", style="dim", no_wrap=True, overflow="ellipsis")
     for letter, rules in report.chapters().items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from inspect import CORO_CLOSED, getcoroutinestate
 from math import inf
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 @contextmanager
-def sniffio_says(library: str | None) -> Iterator[None]:
+def sniffio_says(library: str | None) -> Generator[None]:
     """Have sniffio find `library` running; no checkpoint inside, since hosts set this themselves."""
     found = sniffio.thread_local.name
     sniffio.thread_local.name = library
@@ -156,13 +156,19 @@ async def test_under_an_unknown_library_the_error_names_the_call_and_the_library
 
 @rule("D2")
 async def test_under_an_unknown_library_the_error_names_the_backends_there_are() -> None:
-    with sniffio_says("curio"), pytest.raises(UnsupportedBackend, match="there are backends for .*asyncio.*trio"):
+    with (
+        sniffio_says("curio"),
+        pytest.raises(UnsupportedBackend, match="there are backends for .*asyncio.*trio"),
+    ):
         task_group()
 
 
 @rule("D2")
 async def test_under_an_unknown_library_the_error_tells_how_to_add_a_backend() -> None:
-    with sniffio_says("curio"), pytest.raises(UnsupportedBackend, match=r"'curio' in the group 'interloop\.backends'"):
+    with (
+        sniffio_says("curio"),
+        pytest.raises(UnsupportedBackend, match=r"'curio' in the group 'interloop\.backends'"),
+    ):
         task_group()
 
 

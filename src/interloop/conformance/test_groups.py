@@ -1,5 +1,8 @@
 """Chapter G: task groups."""
 
+# pyright: reportPossiblyUnboundVariable=false
+# since pytest.raises() and suppress() might swallow what comes before a name is bound
+
 from __future__ import annotations
 
 import asyncio
@@ -30,6 +33,7 @@ from interloop import (
 from interloop.conformance import rule
 from interloop.conformance._helpers import (
     Enclosing,
+    asyncio_inside_trio,
     clean_up,
     compute,
     fail,
@@ -490,7 +494,9 @@ async def test_the_enclosing_cancellation_arrives_at_the_next_checkpoint(
 
 @rule("G4")
 @in_every_scope
-async def test_a_cancellation_that_comes_after_the_error_is_delivered(enclosing: Enclosing, tick: float) -> None:
+async def test_a_cancellation_that_comes_after_the_error_is_delivered(
+    enclosing: Enclosing, tick: float
+) -> None:
     steps: list[str] = []
 
     async def inside() -> None:
@@ -519,7 +525,9 @@ async def test_a_deadline_that_expires_after_the_error_raises(tick: float) -> No
 
 @rule("G4")
 @in_every_scope
-async def test_it_is_not_delivered_once_the_enclosing_scope_was_left(enclosing: Enclosing, tick: float) -> None:
+async def test_it_is_not_delivered_once_the_enclosing_scope_was_left(
+    enclosing: Enclosing, tick: float
+) -> None:
     async def inside() -> None:
         with suppress(ExceptionGroup):
             async with task_group() as tg:
@@ -1495,7 +1503,10 @@ async def test_the_usual_cause_and_the_remedy_are_named() -> None:
     stack = AsyncExitStack()
     test = InTwoTasks(lambda: stack.enter_async_context(task_group()), stack.aclose)
     await test.run()
-    assert "usual cause is an async generator, or an exit stack, that yields inside the scope" in test.refusals[0]
+    assert (
+        "usual cause is an async generator, or an exit stack, that yields inside the scope"
+        in test.refusals[0]
+    )
     assert "enter and leave a scope in one task" in test.refusals[0]
 
 
@@ -1713,8 +1724,10 @@ def no_collection() -> Iterator[None]:
 
 
 def count(alive: weakref.WeakSet[Any]) -> int:
-    if sys.implementation.name != "cpython":
-        gc.collect()  # no reference counts: there, a collection is the earliest that anything is freed
+    # Where there are no reference counts, a collection is the earliest that anything is freed. trio-asyncio
+    # makes a cycle of each exception that leaves a task, with asyncio's own task group, too.
+    if sys.implementation.name != "cpython" or asyncio_inside_trio():
+        gc.collect()
     return len(alive)
 
 
@@ -1785,7 +1798,7 @@ async def test_the_context_of_a_finished_child_is_freed_while_the_group_is_open(
 
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
-async def test_a_group_holds_none_of_ten_thousand_finished_children(tick: float) -> None:
+async def test_a_group_holds_none_of_thousands_of_finished_children(tick: float) -> None:
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     spawned = 0
 
@@ -1797,7 +1810,7 @@ async def test_a_group_holds_none_of_ten_thousand_finished_children(tick: float)
         return payload
 
     async with task_group() as tg:
-        for _ in range(100):
+        for _ in range(30):
             for _ in range(100):
                 task = tg.create_task(child())
                 alive.add(task)
@@ -1805,7 +1818,7 @@ async def test_a_group_holds_none_of_ten_thousand_finished_children(tick: float)
             del task
             await sleep(tick / 10)
         await sleep(tick)
-        assert spawned == 10_000
+        assert spawned == 3000
         assert count(alive) == 0
 
 
@@ -1947,58 +1960,78 @@ async def test_a_task_keeps_nothing_of_those_who_gave_up_waiting_for_it(tick: fl
 
 
 each_interruption = pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+Interruption = type[BaseException]
 
 
-def raised_from_child(interruption: type[BaseException], host: Host, log: list[str]) -> BaseException:
+@rule("G12", only="asyncio")
+@each_interruption
+async def test_from_the_body_on_asyncio_it_comes_out_bare(interruption: Interruption) -> None:
+    error = interruption()
+    with pytest.raises(interruption) as caught:
+        async with task_group() as tg:
+            tg.create_task(fail_when_cancelled(ValueError()))
+            raise error
+    assert caught.value is error
+
+
+@rule("G12", only="trio")
+@each_interruption
+async def test_from_the_body_on_trio_it_comes_out_in_a_group(interruption: Interruption) -> None:
+    error, other = interruption(), ValueError()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.create_task(fail_when_cancelled(other))
+            raise error
+    assert set(caught.value.exceptions) == {error, other}
+
+
+@rule("G12")
+@each_interruption
+async def test_from_the_body_it_lets_the_children_clean_up(interruption: Interruption, tick: float) -> None:
+    log: list[str] = []
+    with pytest.raises((interruption, BaseExceptionGroup)):
+        async with task_group() as tg:
+            tg.create_task(clean_up(3 * tick, log))
+            raise interruption
+    assert log == ["child"]
+
+
+def raised_from_child(interruption: Interruption, host: Host, log: list[str]) -> BaseException:
     async def main() -> None:
         async with task_group() as tg:
             tg.create_task(note_the_end(log))
             tg.create_task(fail(interruption()))
             await sleep_forever()
 
+    async def look() -> bool:
+        return asyncio_inside_trio()
+
+    if host.run(look):
+        pytest.skip("trio-asyncio hangs when a task raises it, with asyncio's own task group, too")
     with pytest.raises(BaseException) as caught:
         host.run(main)
     return caught.value
-
-
-def raised_from_body(interruption: type[BaseException], host: Host, log: list[str]) -> BaseException:
-    async def main() -> None:
-        async with task_group() as tg:
-            tg.create_task(note_the_end(log))
-            await checkpoint()
-            raise interruption
-
-    with pytest.raises(BaseException) as caught:
-        host.run(main)
-    return caught.value
-
-
-from_child_and_body = pytest.mark.parametrize("raised", [raised_from_child, raised_from_body])
-Raised = Callable[[type[BaseException], Host, list[str]], BaseException]
 
 
 @rule("G12", only="asyncio")
 @each_interruption
-@from_child_and_body
-def test_on_asyncio_it_comes_out_bare(raised: Raised, interruption: type[BaseException], host: Host) -> None:
-    assert type(raised(interruption, host, [])) is interruption
+def test_from_a_child_on_asyncio_it_comes_out_bare(interruption: Interruption, host: Host) -> None:
+    assert type(raised_from_child(interruption, host, [])) is interruption
 
 
 @rule("G12", only="trio")
 @each_interruption
-@from_child_and_body
-def test_on_trio_it_comes_out_in_a_group(raised: Raised, interruption: type[BaseException], host: Host) -> None:
-    group = raised(interruption, host, [])
+def test_from_a_child_on_trio_it_comes_out_in_a_group(interruption: Interruption, host: Host) -> None:
+    group = raised_from_child(interruption, host, [])
     assert isinstance(group, BaseExceptionGroup)
     assert [type(error) for error in leaves(group)] == [interruption]
 
 
 @rule("G12")
 @each_interruption
-@from_child_and_body
-def test_the_others_clean_up(raised: Raised, interruption: type[BaseException], host: Host) -> None:
+def test_from_a_child_it_lets_the_others_clean_up(interruption: Interruption, host: Host) -> None:
     log: list[str] = []
-    raised(interruption, host, log)
+    raised_from_child(interruption, host, log)
     assert log == ["child"]
 
 
@@ -2104,7 +2137,9 @@ async def test_an_empty_group_in_a_cancelled_task() -> None:
 
 @rule("G13")
 @in_every_scope
-async def test_a_cancellation_while_the_last_child_ends_in_a_shield(enclosing: Enclosing, tick: float) -> None:
+async def test_a_cancellation_while_the_last_child_ends_in_a_shield(
+    enclosing: Enclosing, tick: float
+) -> None:
     steps: list[str] = []
 
     async def child() -> None:

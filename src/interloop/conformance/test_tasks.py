@@ -1,5 +1,8 @@
 """Chapter T: tasks."""
 
+# pyright: reportPossiblyUnboundVariable=false
+# since pytest.raises() and suppress() might swallow what comes before a name is bound
+
 from __future__ import annotations
 
 from contextlib import suppress
@@ -39,8 +42,7 @@ async def answer() -> int:
 
 async def ended_well() -> Task[int]:
     async with task_group() as tg:
-        task = tg.create_task(answer(), name="well")
-    return task
+        return tg.create_task(answer(), name="well")
 
 
 async def ended_cancelled() -> Task[None]:
@@ -84,7 +86,9 @@ async def test_the_exception_of_a_running_task_is_refused() -> None:
 async def test_the_refusal_tells_what_to_do() -> None:
     async with task_group() as tg:
         task = tg.create_task(sleep_forever())
-        with pytest.raises(TaskNotDone, match="wait for it with `await task`, or ask after its group has been left"):
+        with pytest.raises(
+            TaskNotDone, match="wait for it with `await task`, or ask after its group has been left"
+        ):
             task.result()
         tg.cancel()
 

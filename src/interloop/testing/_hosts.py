@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import sniffio
 
+from .. import get_cancelled_exc_class
 from ._virtual_time import VirtualTimeLoop
 
 if TYPE_CHECKING:
@@ -134,11 +135,10 @@ class _Watched(Generic[T]):
         hosts_own = set(_tasks_alive())
         try:
             self.results.append(await self.async_fn())
-        except Exception as error:
-            self.error = error
         except BaseException as error:
             self.error = error
-            raise
+            if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit, get_cancelled_exc_class())):
+                raise
         finally:
             self.left = [repr(task) for task in _tasks_alive() if task not in hosts_own]
 
