@@ -64,10 +64,11 @@ T_co = TypeVar("T_co", covariant=True)
 class _Tree:
     """The open scopes of one loop."""
 
-    __slots__ = ("innermost", "starting")
+    __slots__ = ("held_back", "innermost", "starting")
 
     def __init__(self) -> None:
         self.innermost: dict[asyncio.Task[Any], _Node] = {}
+        self.held_back: dict[asyncio.Task[Any], tuple[BaseException, asyncio.Handle]] = {}
         # an eager loop runs the first step of a task before it hands out the task
         self.starting: tuple[Coroutine[Any, Any, Any], Task[Any]] | None = None
 
@@ -76,6 +77,14 @@ class _Tree:
         if node is None and self.starting is not None and self.starting[0] is task.get_coro():
             return self.starting[1]
         return node
+
+    def take_held_back(self, task: asyncio.Task[Any]) -> BaseException | None:
+        """The cancellation that was to be delivered to `task` again: whoever takes it raises it."""
+        if task not in self.held_back:
+            return None
+        cancellation, delivery = self.held_back.pop(task)
+        delivery.cancel()
+        return cancellation
 
 
 def _tree_of(loop: asyncio.AbstractEventLoop) -> _Tree:
@@ -113,12 +122,12 @@ def _mark_cancelled(scope: _Node, task: asyncio.Task[Any], tree: _Tree) -> list[
     pending = [(task, scope)]
 
     def mark(node: _Node) -> None:
-        node._cancelled = True
         if isinstance(node, Task):
             found.append(node.native)
         elif isinstance(node, TaskGroup):
             node._drop_queue()
             pending.extend((child, node) for child in node._tasks)
+        node._cancelled = True
 
     mark(scope)
     while pending:
@@ -135,6 +144,7 @@ def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: BaseExcep
     left, and no more requests are counted than when the outermost of them was entered.
     """
     message = cancellation.args[0] if cancellation is not None and cancellation.args else None
+    tree.take_held_back(task)
     withdrawn_at = task.cancelling() - 1
     node = tree.innermost_of(task)
     while isinstance(node, _Scope) and node._cancelled:
@@ -142,24 +152,25 @@ def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: BaseExcep
         node = node._parent
 
     def deliver() -> None:
+        tree.held_back.pop(task, None)
         innermost = tree.innermost_of(task)
         in_force = innermost is not None and innermost._cancelled
         if task.cancelling() > (0 if in_force else withdrawn_at):
             task.uncancel()  # no further request: the same one again
             task.cancel(message)
 
-    asyncio.get_running_loop().call_soon(deliver)
+    delivery = asyncio.get_running_loop().call_soon(deliver)
+    if cancellation is not None:
+        tree.held_back[task] = cancellation, delivery
 
 
 class _Queued:
-    """A child that waits for a slot of its group's limit (G14)."""
+    """What a child that waits for a slot of its group's limit has in the place of a native task (G14)."""
 
-    __slots__ = ("context", "coro", "left_queue", "name")
+    __slots__ = ("left_queue", "name")
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], name: str | None, context: Context) -> None:
-        self.coro = coro
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.context = context
         self.left_queue = asyncio.Event()
 
 
@@ -174,33 +185,49 @@ class Task(abc.Task[T_co]):
         self._parent = parent
         self._cancelled = False
 
+    def _now(self) -> asyncio.Task[T_co] | _Queued:
+        if isinstance(self._native, _Queued) and self._native.left_queue.is_set() and not self._cancelled:
+            # an eager loop runs the first step of a task before it hands out the task
+            current: asyncio.Task[Any] | None = asyncio.current_task()
+            assert current is not None
+            return current
+        return self._native
+
     @property
     def native(self) -> asyncio.Task[T_co]:
-        if isinstance(self._native, _Queued):
+        now = self._now()
+        if isinstance(now, _Queued):
             raise RuntimeError(
                 f"{self!r} waits for a slot of its group's limit, so there is no native task yet"
             )
-        return self._native
+        return now
 
     def done(self) -> bool:
-        return self._cancelled if isinstance(self._native, _Queued) else self._native.done()
+        now = self._now()
+        return self._cancelled if isinstance(now, _Queued) else now.done()
 
     def cancelled(self) -> bool:
-        return self._cancelled if isinstance(self._native, _Queued) else self._native.cancelled()
+        now = self._now()
+        if isinstance(now, _Queued):
+            return self._cancelled
+        if not now.done() or now.cancelled():
+            return now.cancelled()
+        error = now.exception()
+        return error is not None and errors_only(error, CancelledError) is None
 
     def get_name(self) -> str:
-        if isinstance(self._native, _Queued):
-            return self._native.name or str(getattr(self._native.coro, "__qualname__", self._native.coro))
-        return self._native.get_name()
+        now = self._now()
+        return now.name if isinstance(now, _Queued) else now.get_name()
 
     def cancel(self) -> None:
         if self._cancelled:
             return
-        if isinstance(self._native, _Queued):
+        now = self._now()
+        if isinstance(now, _Queued):
             self._parent._drop(self)
-        elif not self._native.done():
-            found = _mark_cancelled(self, self._native, self._parent._tree)
-            self._native.get_loop().call_soon(_cancel_all, found)
+        elif not now.done():
+            found = _mark_cancelled(self, now, self._parent._tree)
+            now.get_loop().call_soon(_cancel_all, found)
 
     def _ended(self, _: asyncio.Task[Any]) -> None:
         self._parent._child_ended(self)
@@ -221,7 +248,8 @@ class Task(abc.Task[T_co]):
         return self.native.result()
 
     def _error(self) -> BaseException | None:
-        return self.native.exception()
+        error = self.native.exception()
+        return None if error is None else errors_only(error, CancelledError)
 
 
 def _cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
@@ -379,7 +407,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ordinary = 0  # how many children run that are no background tasks
         self._background: set[Task[Any]] = set()
-        self._queue: OrderedDict[Task[Any], _Queued] = OrderedDict()
+        self._queue: OrderedDict[Task[Any], tuple[Coroutine[Any, Any, Any], str | None, Context]]
+        self._queue = OrderedDict()
         self._errors = ErrorList(defer_errors)
         self._last_child_ended: asyncio.Future[None] | None = None
         self._native: _NativeTaskGroup | None = None
@@ -413,10 +442,10 @@ class TaskGroup(_Scope, abc.TaskGroup):
         self._check(coro, "create_task()")
         task: Task[T] = Task(self)
         if self._ordinary < self._limit:
-            self._ordinary += 1
-            self._start(task, coro, name, context)
+            self._start_ordinary(task, coro, name, context)
         else:
-            self._queue[task] = task._native = _Queued(coro, name, context or copy_context())
+            task._native = _Queued(name or str(getattr(coro, "__qualname__", coro)))
+            self._queue[task] = coro, name, copy_context() if context is None else context
             if self._cancelled:
                 self._drop(task)  # G7: born cancelled
         return task
@@ -426,8 +455,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
     ) -> Task[T]:
         self._check(coro, "create_background_task()")
         task: Task[T] = Task(self)
-        self._background.add(task)
         self._start(task, coro, name, context)
+        self._background.add(task)
         self._end_background()
         return task
 
@@ -450,7 +479,6 @@ class TaskGroup(_Scope, abc.TaskGroup):
                 native = self._loop.create_task(coro, name=name, context=context)
         except BaseException:
             coro.close()
-            self._forget(task)
             raise
         finally:
             self._tree.starting = outer_starting
@@ -459,32 +487,40 @@ class TaskGroup(_Scope, abc.TaskGroup):
         self._tree.innermost.setdefault(native, task)
         _awaited_by(native, self._task)
         native.add_done_callback(task._ended)
-        if self._cancelled:
-            task.cancel()  # G7: born cancelled
+        if self._cancelled:  # G7: born cancelled
+            if getattr(coro, "cr_suspended", False):  # by an eager loop, at its first checkpoint
+                _cancel_all(_mark_cancelled(task, native, self._tree))
+            else:
+                task.cancel()
+
+    def _start_ordinary(
+        self, task: Task[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+    ) -> None:
+        self._ordinary += 1
+        try:
+            self._start(task, coro, name, context)
+        except BaseException:
+            self._ordinary -= 1
+            raise
 
     def _start_queued(self) -> None:
         while self._queue and self._ordinary < self._limit:
-            task, queued = self._queue.popitem(last=False)
-            self._ordinary += 1
-            self._start(task, queued.coro, queued.name, queued.context)
-            queued.left_queue.set()
+            task, (coro, name, context) = self._queue.popitem(last=False)
+            assert isinstance(task._native, _Queued)
+            task._native.left_queue.set()
+            self._start_ordinary(task, coro, name, context)
 
     def _drop(self, task: Task[Any]) -> None:
         """Let a child that waits for a slot end as cancelled (G14)."""
-        queued = self._queue.pop(task)
+        coro, *_ = self._queue.pop(task)
+        coro.close()
         task._cancelled = True
-        queued.coro.close()
-        queued.left_queue.set()
+        assert isinstance(task._native, _Queued)
+        task._native.left_queue.set()
 
     def _drop_queue(self) -> None:
         while self._queue:
             self._drop(next(iter(self._queue)))
-
-    def _forget(self, child: Task[Any]) -> None:
-        if child in self._background:
-            self._background.remove(child)
-        else:
-            self._ordinary -= 1
 
     def _end_background(self) -> None:
         """Cancel the background tasks once they are all that is left (G15)."""
@@ -506,7 +542,10 @@ class TaskGroup(_Scope, abc.TaskGroup):
         self._tasks.discard(native)  # G11
         self._tree.innermost.pop(native, None)
         _no_longer_awaited_by(native, self._task)
-        self._forget(child)
+        if child in self._background:
+            self._background.remove(child)
+        else:
+            self._ordinary -= 1
         if not native.cancelled() and (error := native.exception()) is not None:
             only_errors = errors_only(error, CancelledError)
             if only_errors is not None and not self._errors.defer(only_errors):
@@ -563,6 +602,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
                 return None
             if own_cancellation and not from_outside:
                 return True  # G6
+            if own_cancellation:
+                cancellation = self._tree.take_held_back(task) or cancellation
             if cancellation is exc:
                 return False  # G5
             raise cancellation
@@ -600,7 +641,10 @@ class _NativeTaskGroup(asyncio.TaskGroup):
     def create_task(  # type: ignore[override, unused-ignore]  # typeshed admits generators, which asyncio refuses
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[T]:
-        return self._group.create_task(coro, name=name, context=context).native
+        self._group._check(coro, "create_task()")
+        task: Task[T] = Task(self._group)
+        self._group._start_ordinary(task, coro, name, context)  # as a nursery, it knows no limit
+        return task.native
 
     def cancel(self) -> None:  # asyncio's from 3.15 on
         self._group.cancel()
@@ -653,8 +697,15 @@ class Deadline(_Scope, abc.Deadline):
         own_cancellation = self._expired
         self._expired = self._expired or self._is_due()  # L8
         self._stop_timer()
+        task = self._task
+        assert task is not None
         from_outside = self._leave()
-        if not own_cancellation or exc is None or from_outside:
+        if not own_cancellation or exc is None:
+            return None
+        if from_outside:
+            held_back = self._tree.take_held_back(task) if isinstance(exc, CancelledError) else None
+            if held_back is not None:
+                raise held_back  # G5: with its message, by which anyio's scopes know their own
             return None
         if isinstance(exc, CancelledError):
             if self._suppress:

@@ -19,7 +19,8 @@ from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from ._checks import is_coroutine, not_a_coroutine, positive_integer
 from ._dispatch import current_backend
-from ._facade import shield, task_group
+from ._errors import TaskCancelled
+from ._facade import current_deadline, get_cancelled_exc_class, task_group
 from .abc import NativeEvent
 
 __all__ = ["AsCompleted", "as_completed", "first", "gather"]
@@ -103,6 +104,7 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
     try:
         if limit is not None:
             positive_integer(limit, "gather(limit=)")
+        current_backend("gather()")
         group = task_group(limit=limit)
     except BaseException:
         _close_all(coros)
@@ -127,6 +129,7 @@ async def first(*coros: _Coro[T]) -> T:
         raise TypeError("first() expects at least one coroutine object, got none")
     _check_all(coros, "first()")
     try:
+        current_backend("first()")
         group = task_group()
     except BaseException:
         _close_all(coros)
@@ -138,8 +141,8 @@ async def first(*coros: _Coro[T]) -> T:
         try:
             result = await coro
         except Exception as error:
-            if results:
-                raise
+            if results or current_deadline() == -inf:
+                raise  # an error in clean-up
             failures.append(error)
         else:
             if not results:
@@ -149,9 +152,11 @@ async def first(*coros: _Coro[T]) -> T:
     async with group:
         for coro in coros:
             group.create_task(attempt(coro), name=getattr(coro, "__qualname__", None))
-    if not results:
+    if results:
+        return results[0]
+    if failures:
         raise ExceptionGroup("all attempts failed", failures)
-    return results[0]
+    raise TaskCancelled("every coroutine given to first() ended as cancelled")
 
 
 _END: Any = object()
@@ -168,9 +173,11 @@ class AsCompleted(Generic[T]):
         "_change",
         "_exhausted",
         "_group",
+        "_left",
         "_limit",
         "_made_already",
         "_new_event",
+        "_one_was_cancelled",
         "_results",
         "_running",
         "_source",
@@ -186,6 +193,8 @@ class AsCompleted(Generic[T]):
         self._results: deque[T] = deque()
         self._running = 0
         self._exhausted = False
+        self._one_was_cancelled = False  # by itself, as a coroutine can end on asyncio
+        self._left = False
         self._change: NativeEvent | None = None  # set, and replaced, whenever one of the three above changes
 
     async def __aenter__(self) -> Self:
@@ -199,16 +208,23 @@ class AsCompleted(Generic[T]):
     ) -> bool | None:
         if exc is None:
             self._group.cancel()
-        return await self._group.__aexit__(exc_type, exc, tb)
+        try:
+            return await self._group.__aexit__(exc_type, exc, tb)
+        finally:
+            self._left = True
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        if self._change is None:
-            raise RuntimeError("as_completed() is used as `async with as_completed(...) as results:`")
+        if self._change is None or self._left:
+            raise RuntimeError(
+                "as_completed() is iterated over inside `async with as_completed(...) as results:`"
+            )
         while not self._results:
             if self._exhausted and not self._running:
+                if self._one_was_cancelled:
+                    raise TaskCancelled("a coroutine given to as_completed() ended as cancelled")
                 raise StopAsyncIteration
             await self._change.wait()
         result = self._results.popleft()
@@ -234,15 +250,23 @@ class AsCompleted(Generic[T]):
                     raise not_a_coroutine(coro, "as_completed()")
                 self._running += 1
                 self._group.create_task(self._run(coro), name=getattr(coro, "__qualname__", None))
+        except get_cancelled_exc_class():
+            if current_deadline() == -inf:
+                raise
+            self._one_was_cancelled = True
         finally:
             await self._close_source()
         self._exhausted = True
         self._changed()
 
     async def _run(self, coro: _Coro[T]) -> None:
-        result = await coro
+        try:
+            self._results.append(await coro)
+        except get_cancelled_exc_class():
+            if current_deadline() == -inf:
+                raise
+            self._one_was_cancelled = True
         self._running -= 1
-        self._results.append(result)
         self._changed()
 
     async def _next(self) -> _Coro[T]:
@@ -254,7 +278,7 @@ class AsCompleted(Generic[T]):
         """Close what is left of it after an early end, so that no coroutine is left un-awaited."""
         source = self._source
         if isinstance(source, AsyncGenerator):
-            await shield(source.aclose())
+            await source.aclose()
         elif isinstance(source, Generator):
             source.close()
         elif self._made_already and isinstance(source, Iterator):

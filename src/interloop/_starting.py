@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from ._checks import is_coroutine
 from ._dispatch import current_backend
-from ._errors import TaskCancelled
+from ._errors import TaskCancelled, errors_only
 
 if TYPE_CHECKING:
     from .abc import NativeEvent, TaskGroup
@@ -87,7 +87,7 @@ async def start(
         raise TypeError(f"start() expects an async function and its arguments, got {fn!r}")
     backend = current_backend("start()")
     status: TaskStatus[Any] = TaskStatus(backend.Event())
-    coro: Any = _run(status, fn, args)
+    coro: Any = _run(status, fn, args, backend.get_cancelled_exc_class())
     coro.__qualname__ = getattr(fn, "__qualname__", repr(fn))  # what trio names the task after
     task = group.create_task(coro, name=name)
     try:
@@ -99,6 +99,8 @@ async def start(
             status._abandoned = True
             task.cancel()
             await backend.shield(task._wait())
+            if status._error is not None:  # it came before the cancellation, but too late to be raised here
+                group.create_background_task(_fail(status._error))
         raise
     if status._error is not None:
         try:
@@ -112,16 +114,26 @@ async def start(
     return status._value
 
 
-async def _run(status: TaskStatus[Any], fn: Callable[..., Any], args: tuple[Any, ...]) -> object:
+async def _run(
+    status: TaskStatus[Any], fn: Callable[..., Any], args: tuple[Any, ...], cancelled: type[BaseException]
+) -> object:
     try:
         coro = fn(*args, task_status=status)
         if not is_coroutine(coro):
             raise TypeError(f"start() expects an async function, but {fn!r} returned {coro!r}")
         return await coro
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
         if status._started or status._abandoned:
             raise  # an error of the group, as any other child's
-        status._error = error
+        status._error = errors_only(error, cancelled)
+        if status._error is None:
+            raise
         return None
     finally:
         status._ready_or_ended.set()
+
+
+async def _fail(error: BaseException) -> None:
+    raise error

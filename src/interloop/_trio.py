@@ -162,6 +162,7 @@ class TaskGroup(abc.TaskGroup):
         "_nursery",
         "_ordinary",
         "_queue",
+        "_queue_watch",
     )
 
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
@@ -174,6 +175,7 @@ class TaskGroup(abc.TaskGroup):
         self._ordinary = 0  # how many children run that are no background tasks
         self._background: set[Task[Any]] = set()
         self._queue: OrderedDict[Task[Any], tuple[Coroutine[Any, Any, Any], Context]] = OrderedDict()
+        self._queue_watch: trio.CancelScope | None = None
         self._errors = ErrorList(defer_errors)
 
     def _state(self) -> str:
@@ -207,9 +209,12 @@ class TaskGroup(abc.TaskGroup):
             self._start(task, coro, context)
         else:
             task._left_queue = trio.Event()
-            self._queue[task] = coro, context or copy_context()
+            self._queue[task] = coro, copy_context() if context is None else context
             if self.native.cancel_scope.cancel_called:
                 self._drop(task)  # G7: born cancelled
+            elif self._queue_watch is None:
+                self._queue_watch = trio.CancelScope()
+                self.native.start_soon(self._watch_queue, self._queue_watch, name="interloop: limit")
         return task
 
     def create_background_task(
@@ -250,6 +255,21 @@ class TaskGroup(abc.TaskGroup):
             self._start(task, coro, context)
             assert task._left_queue is not None
             task._left_queue.set()
+        self._end_queue_watch()
+
+    async def _watch_queue(self, watch: trio.CancelScope) -> None:
+        """Drop those who wait when a scope around the group is cancelled, of which trio tells tasks (G14)."""
+        with watch:
+            try:
+                await trio.sleep_forever()
+            finally:
+                if self._queue_watch is watch:
+                    self._drop_queue()
+
+    def _end_queue_watch(self) -> None:
+        if not self._queue and self._queue_watch is not None:
+            watch, self._queue_watch = self._queue_watch, None
+            watch.cancel()
 
     def _drop(self, task: Task[Any]) -> None:
         """Let a child that waits for a slot end as cancelled (G14)."""
@@ -257,6 +277,7 @@ class TaskGroup(abc.TaskGroup):
         coro.close()
         task._cancelled = True
         task._end()
+        self._end_queue_watch()
 
     def _drop_queue(self) -> None:
         while self._queue:
@@ -276,7 +297,6 @@ class TaskGroup(abc.TaskGroup):
 
     def _child_ended(self, child: Task[Any], failed: bool) -> None:
         self._forget(child)
-        # trio tells nobody but the children that a scope around the group is cancelled
         if self._queue and (failed or trio.current_effective_deadline() == -inf):
             self._drop_queue()
         self._start_queued()

@@ -33,8 +33,8 @@ A test is a function, async or not, marked with the rules that it proves:
 - The fixture `host` tells about the host: `host.name`, `host.backend` (`"asyncio"` or `"trio"`),
   `host.virtual`, `host.tick`.
 - A run fails if a task is still alive when its function returns, and if the loop's exception handler is
-  told of anything. Warnings are errors ("never awaited" among them), and a test that takes longer than 30 real
-  seconds is failed.
+  told of anything. Warnings are errors ("never awaited" among them), and a test that takes longer than 30
+  real seconds fails.
 - A test that needs a library beyond the host's begins with `pytest.importorskip("anyio")`. A skip is
   shown with its reason and never counts as passed.
 - No test is for one backend alone unless its rule is, and none tells hosts apart by name.

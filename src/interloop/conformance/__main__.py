@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
-try:
-    from ._cli import main
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] == "interloop":
-        raise
-    sys.exit(f"{error.name} is not installed: pip install 'interloop[conformance]'")
+missing = [package for package in ("jinja2", "pytest", "rich") if find_spec(package) is None]
+if missing:
+    print(f"not installed: {', '.join(missing)}; pip install 'interloop[conformance]'", file=sys.stderr)
+    sys.exit(2)
+
+from ._cli import main  # noqa: E402
 
 sys.exit(main())

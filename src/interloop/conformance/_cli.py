@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError
+from math import inf, nan
 from pathlib import Path
 
 from ..testing import HOSTS, Host, find_host
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=_file, metavar="FILE", help="write the report as JSON")
     parser.add_argument("--html", type=_file, metavar="FILE", help="write the report as one HTML page")
     parser.add_argument(
-        "--timeout", type=_seconds, default=30, metavar="SECONDS", help="when a test hangs (default: %(default)s)"
+        "--timeout", type=_seconds, default=30, metavar="SECONDS", help="when a test hangs (default: 30)"
     )
     options = parser.parse_args(arguments)
     for host in options.host or ():
@@ -77,8 +78,11 @@ def _rule(name: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = nan
+    if not 0 < seconds < inf:
         raise ArgumentTypeError(f"{text!r} is not a positive number of seconds")
     return seconds
 
@@ -86,5 +90,5 @@ def _seconds(text: str) -> float:
 def _file(name: str) -> Path:
     path = Path(name)
     if path.is_dir() or not path.parent.is_dir():
-        raise ArgumentTypeError(f"cannot write {name!r}: it needs the name of a file in a directory that exists")
+        raise ArgumentTypeError(f"cannot write {name!r}: give a file in a directory that exists")
     return path

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import pytest
 
 from interloop import (
     Task,
+    TaskCancelled,
     TaskGroup,
     checkpoint,
     current_backend,
@@ -45,6 +47,13 @@ async def clean_up(seconds: float, log: list[str], note: str = "child") -> None:
         log.append(note)
 
 
+async def wait_behind(gate: Task[Any]) -> int:
+    """Run until `gate` is cancelled, and return 42: for tests where no clock may decide what comes first."""
+    with suppress(TaskCancelled):
+        await gate
+    return 42
+
+
 async def fail(error: BaseException) -> None:
     raise error
 
@@ -66,6 +75,12 @@ async def until(condition: Callable[[], object]) -> None:
             return
         await checkpoint()
     raise AssertionError("what the test waits for does not come about")
+
+
+async def settle() -> None:
+    """Let the other tasks run until they wait for something, or have ended."""
+    for _ in range(10):
+        await checkpoint()
 
 
 def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:

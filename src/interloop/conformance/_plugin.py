@@ -10,6 +10,7 @@ from collections.abc import Callable
 from inspect import iscoroutinefunction, signature
 from math import inf
 from time import monotonic
+from typing import Any, cast
 
 import pytest
 
@@ -21,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("interloop")
     group.addoption("--host", action="append", help="a host to run on (default: all that are installed)")
     group.addoption("--rule", action="append", choices=list(RULES), help="a rule to test (default: all)")
-    group.addoption("--timeout", type=float, default=30, help="seconds after which a test hangs (default: 30)")
+    group.addoption("--timeout", type=float, default=30, help="when a test hangs, in seconds (default: 30)")
     group.addoption("--after", metavar="TEST", help="begin after this test")
     group.addoption("--events", action="store_true", help="print what happens as lines of JSON")
 
@@ -30,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "rule(*ids, only=None): the rules of the contract that a test proves")
     if config.getoption("tbstyle", "auto") == "auto":
         config.option.tbstyle = "short"
-    config.pluginmanager.register(_HangGuard(config.getoption("--timeout")))
+    config.pluginmanager.register(_HangGuard(cast(float, config.getoption("--timeout"))))
     if config.getoption("--events"):
         config.pluginmanager.register(_Events())
 
@@ -90,8 +91,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     __tracebackhide__ = True
     if not iscoroutinefunction(pyfuncitem.obj):
         return None
-    arguments = {name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters}
-    host: Host = pyfuncitem.funcargs["host"]
+    arguments: dict[str, Any] = {
+        name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters
+    }
+    host = cast(Host, pyfuncitem.funcargs["host"])
     host.run(lambda: pyfuncitem.obj(**arguments))
     return True
 
@@ -104,8 +107,8 @@ def pytest_runtest_call() -> None:
 class _HangGuard:
     """Ends the process when a test takes too long, with the stacks on standard error; likewise for a crash.
 
-    It is C code that does this, since nothing says that a stranger's loop ever lets Python code run again. The
-    command runs the tests in processes of their own, and goes on with another one.
+    It is C code that does this, since nothing says that a stranger's loop ever lets Python code run again.
+    The command runs the tests in processes of their own, and goes on with another one.
     """
 
     REARM_AFTER = 1.0  # seconds; arming starts a thread, which takes longer than most tests do
@@ -129,13 +132,22 @@ class _HangGuard:
 
 
 class _Events:
-    """Tells the command what happens: each start of a test, and each report on one."""
+    """Tells the command what happens: what there is to run, each start of a test, and each report on one."""
 
     def __init__(self) -> None:
         self._stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")  # pytest captures the original
 
     def _tell(self, **event: object) -> None:
         print(json.dumps(event), file=self._stdout, flush=True)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._tell(
+            when="collected",
+            tests=[
+                {"id": item.nodeid, "rules": rules_of(item), "only": only_backend_of(item)}
+                for item in session.items
+            ],
+        )
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._tell(test=nodeid, when="start")

@@ -92,6 +92,17 @@ class Report:
             if test.outcome == "failed" and not set(test.rules) <= set(self.deviations_of(test.host))
         ]
 
+    @property
+    def failure_groups(self) -> list[list[TestRun]]:
+        """The failures, those that failed in the same way together."""
+        groups: dict[str, list[TestRun]] = {}
+        for test in self.failures:
+            groups.setdefault(test.details or test.message, []).append(test)
+        return list(groups.values())
+
+    def count(self, outcome: TestOutcome) -> int:
+        return sum(host.count(outcome) for host in self.hosts.values())
+
     def deviations_of(self, host: str) -> dict[str, str]:
         return dict(self.hosts[host].host.deviations)
 

@@ -88,5 +88,5 @@ def rule(*ids: str, only: Literal["asyncio", "trio"] | None = None) -> Callable[
 
     unknown = [rule_id for rule_id in ids if rule_id not in RULES]
     if unknown or not ids:
-        raise ValueError(f"no such rule: {', '.join(unknown) or '(none given)'}; there are {', '.join(RULES)}")
+        raise ValueError(f"no such rule: {', '.join(unknown) or 'none given'}; there are {', '.join(RULES)}")
     return pytest.mark.rule(*ids, only=only)

@@ -1,4 +1,4 @@
-"""Run the suite: collect what there is to run, then run each host's tests in a process of its own."""
+"""Run the suite: each host's tests in a process of its own, with pytest."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
-import pytest
-
-from . import _plugin
 from ._report import NOT_RUN, HostRun, Report, TestRun
 
 HERE = Path(__file__).parent
 MAX_DEATHS = 3
 MACHINERY = tuple(f"{os.sep}{package}{os.sep}" for package in ("_pytest", "pluggy"))
 USERS_OWN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+ENDED = (0, 1, 5)  # pytest's exit codes when all passed, some failed, or there was none
 
 
 class SuiteError(Exception):
@@ -44,7 +40,6 @@ def run_suite(report: Report, timeout: float, on_end: Callable[[TestRun], None])
     suite = [str(HERE), f"--config-file={HERE / 'pytest.ini'}", f"--rootdir={HERE}", f"--timeout={timeout}"]
     suite += [f"--rule={rule}" for rule in report.rules]
     hosts = [host for host in report.hosts.values() if not host.missing]
-    _collect(report, [*suite, *(f"--host={host.host.name}" for host in hosts)])
     # Real time is mostly waiting: what takes it begins first, and the others run beside it.
     processes = [_Process(host, suite, on_end) for host in sorted(hosts, key=lambda host: host.host.virtual)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -54,29 +49,6 @@ def run_suite(report: Report, timeout: float, on_end: Callable[[TestRun], None])
         finally:
             for process in processes:
                 process.stop()
-
-
-def _collect(report: Report, arguments: list[str]) -> None:
-    said = StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        code = pytest.main([*arguments, "--collect-only"], plugins=[_Collection(report)])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise SuiteError(said.getvalue())
-
-
-class _Collection:
-    """The pytest plugin that notes what there is to run."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
-            assert isinstance(item, pytest.Function)
-            host = self._report.hosts[item.callspec.params["host"].name]
-            host.tests[item.nodeid] = TestRun(
-                item.nodeid, host.host.name, _plugin.rules_of(item), _plugin.only_backend_of(item)
-            )
 
 
 class _Process:
@@ -93,10 +65,12 @@ class _Process:
 
     def run(self) -> None:
         deaths = 0
-        while self.host.waiting() and deaths < MAX_DEATHS and not self._stopped:
-            deaths += self._run_process() == "died"
+        while deaths < MAX_DEATHS and not self._stopped:
+            if self._run_process() == "ended":
+                return
+            deaths += 1
         for test in self.host.waiting():
-            test.outcome, test.message = "failed", NOT_RUN
+            test.fail(NOT_RUN, "")
 
     def stop(self) -> None:
         self._stopped = True
@@ -119,29 +93,32 @@ class _Process:
             stderr.seek(0)
             said = stderr.read()
 
-        if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and not self.host.waiting():
+        if code in ENDED and not self.host.waiting():
             return "ended"
         if self._last is None or self._last is begun_before:
             raise SuiteError(said)
         stacks = [line for line in said.splitlines() if not any(part in line for part in MACHINERY)]
-        self._last.fail(stacks[0] if stacks else f"the process ended with exit code {code}", "\n".join(stacks))
+        cause = stacks[0] if stacks else f"the process ended with exit code {code}"
+        self._last.fail(cause, "\n".join(stacks))
         self._on_end(self._last)
         return "died"
 
-    def _note(self, test: str, when: str, **report: Any) -> None:
-        if test not in self.host.tests:
-            raise SuiteError(f"{test}: the suite was changed while it ran")
-        self._last = run = self.host.tests[test]
+    def _note(self, when: str, **event: Any) -> None:
+        if when == "collected":
+            for test in event["tests"]:
+                self.host.tests.setdefault(test["id"], TestRun(host=self.host.host.name, **test))
+            return
+        self._last = run = self.host.tests[event["test"]]
         if when == "start":
             return
-        run.seconds += report["seconds"]
-        if report["outcome"] == "failed":
-            run.fail(report["message"], report["details"])
-        elif report["outcome"] == "skipped":
-            run.outcome, run.message = "skipped", report["message"]
+        run.seconds += event["seconds"]
+        if event["outcome"] == "failed":
+            run.fail(event["message"], event["details"])
+        elif event["outcome"] == "skipped":
+            run.outcome, run.message = "skipped", event["message"]
         elif when == "call":
             run.outcome = "passed"
-        for name, value in report["properties"].items():
+        for name, value in event["properties"].items():
             setattr(self.host, name, value)
         if when == "teardown":
             self._on_end(run)

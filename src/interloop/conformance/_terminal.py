@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ._report import NOT_RUN, Cell, Report, TestRun
-from ._rules import CHAPTERS, RULES
+from ._report import Cell, Report, TestRun
+from ._rules import RULES
 
 STYLES = {
     "passed": "green",
@@ -28,6 +28,7 @@ LEGEND = (
     "skip: not tested; -: not about this host; .: no test"
 )
 WIDTH_WITH_TITLES = 120
+TESTS_NAMED = 10  # of those that failed in the same way
 
 
 class Progress:
@@ -71,12 +72,13 @@ def print_report(report: Report) -> None:
     console.print(_hosts(report))
     for line in _remarks(report):
         console.print(line)
-    for test in report.failures:
-        if test.message == NOT_RUN:
-            continue  # the remarks have their number
+    for tests in report.failure_groups:
         console.print()
-        console.print(Text.assemble((test.id, "bold red"), f"  rule {', '.join(test.rules)}"), soft_wrap=True)
-        console.print(Text(indent(test.details or test.message, "    ")), soft_wrap=True)
+        for test in tests[:TESTS_NAMED]:
+            console.print(Text.assemble((test.id, "bold red"), f"  {', '.join(test.rules)}"), soft_wrap=True)
+        if len(tests) > TESTS_NAMED:
+            console.print(f"... and {len(tests) - TESTS_NAMED} more")
+        console.print(Text(indent(tests[0].details or tests[0].message, "    ")), soft_wrap=True)
     console.print()
     console.print(_verdict(report))
 
@@ -88,11 +90,13 @@ def _matrix(report: Report, titles: bool) -> Table:
     for host in hosts:
         table.add_column(host.replace("-", "\n").replace(":", ":\n"), no_wrap=True, vertical="bottom")
     if titles:
-        table.add_column("", style="dim", no_wrap=True, overflow="ellipsis")
-    for letter, rules in report.chapters().items():
+        table.add_column("", style="dim")
+    for rules in report.chapters().values():
         for rule in rules:
             cells = [_mark(report.cell(rule, host)) for host in hosts]
-            table.add_row(rule, *cells, *([RULES[rule]] if titles else []), end_section=rule == rules[-1])
+            if titles:
+                cells.append(Text(RULES[rule], no_wrap=True, overflow="ellipsis"))
+            table.add_row(rule, *cells, end_section=rule == rules[-1])
     return table
 
 
@@ -113,11 +117,12 @@ def _hosts(report: Report) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("host", "backend", "time", "passed", "failed", "made of"):
         table.add_column(heading, justify="right" if heading in ("passed", "failed") else "left")
+    failures = report.failures
     for name, run in report.hosts.items():
         if run.missing:
             table.add_row(name, Text("not installed", "yellow"), "", "", "", Text(run.missing, "yellow"))
             continue
-        failed = run.count("failed")
+        failed = sum(test.host == name for test in failures)
         table.add_row(
             name,
             run.backend or "?",
@@ -131,14 +136,11 @@ def _hosts(report: Report) -> Table:
 
 def _remarks(report: Report) -> list[str]:
     skipped = [f"not tested: {test.id}: {test.message}" for test in report.skipped()]
-    declared = [f"declared deviation: {rule} on {host}: {reason}" for host, rule, reason in report.deviations()]
-    not_run = Counter(test.host for test in report.failures if test.message == NOT_RUN)
-    given_up = [f"{name}: {count} tests {NOT_RUN}" for name, count in not_run.items()]
-    return skipped + declared + given_up
+    deviations = report.deviations()
+    return skipped + [f"declared deviation: {rule} on {host}: {reason}" for host, rule, reason in deviations]
 
 
 def _verdict(report: Report) -> Text:
-    ran = [name for name, run in report.hosts.items() if not run.missing]
-    extent = f"rules: {len(report.rules)}, hosts: {len(ran)}, tests: {len(report.tests)}, failed: "
     failures = len(report.failures)
-    return Text(f"{extent}{failures}", "bold red" if failures else "bold green")
+    style = "bold red" if failures else "bold green"
+    return Text(f"{report.count('passed')} passed, {failures} failed", style)

@@ -1306,6 +1306,32 @@ async def test_errors_pass_both_scopes(outer: Enclosing, inner: Enclosing, tick:
     assert type(error) is OSError
 
 
+@rule("C5", "G5", only="asyncio")
+@in_every_own_scope
+async def test_a_native_cancel_during_clean_up_in_a_cancelled_scope_keeps_its_message(
+    enclosing: Enclosing, tick: float
+) -> None:
+    log: list[object] = []
+
+    async def work() -> None:
+        try:
+            await enclosing(tick, lambda: clean_up(3 * tick, log))
+        except asyncio.CancelledError as error:
+            log.append(error.args)
+            raise
+
+    async def interrupted() -> asyncio.Task[None]:
+        task = asyncio.create_task(work())
+        await asyncio.sleep(2 * tick)
+        task.cancel("shutdown")
+        await asyncio.wait([task])
+        return task
+
+    task = await interrupted()
+    assert log == ["child", ("shutdown",)]
+    assert task.cancelled()
+
+
 @rule("C5", only="asyncio")
 async def test_the_end_of_asyncio_run_cancels_what_is_left(host: Any) -> None:
     log: list[str] = []
@@ -1326,6 +1352,24 @@ async def test_the_end_of_asyncio_run_cancels_what_is_left(host: Any) -> None:
 
     await asyncio.to_thread(run_and_leave_a_task)
     assert log == ["child"]
+
+
+@rule("C5")
+@in_every_scope
+async def test_a_cancellation_comes_out_of_a_group_as_it_is(enclosing: Enclosing, tick: float) -> None:
+    seen = []
+
+    async def work() -> None:
+        try:
+            async with task_group() as tg:
+                tg.create_task(sleep_forever())
+                tg.create_task(sleep_forever())
+        except BaseException as error:
+            seen.append(type(error))
+            raise
+
+    await enclosing(tick, work)
+    assert seen == [get_cancelled_exc_class()]
 
 
 @rule("C5")

@@ -9,7 +9,7 @@ import asyncio
 import gc
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, suppress
 from contextvars import Context, ContextVar, copy_context
 from inspect import CORO_CLOSED, getcoroutinestate
@@ -39,9 +39,11 @@ from interloop.conformance._helpers import (
     fail,
     fail_when_cancelled,
     in_every_scope,
+    in_native_timeout,
     leaves,
     native_name,
     note_the_end,
+    settle,
     until,
 )
 from interloop.testing import Host
@@ -222,22 +224,21 @@ async def test_children_are_added_in_the_clean_up_of_a_cancelled_group(tick: flo
 
 
 @rule("G2")
-async def test_a_task_that_is_no_child_adds_children(tick: float) -> None:
+async def test_a_task_that_is_no_child_adds_children() -> None:
     added: list[Task[str]] = []
 
     async def answer() -> str:
-        await sleep(tick)
+        await checkpoint()
         return "answer"
 
     async def stranger() -> None:
-        await sleep(tick)
+        await checkpoint()
         added.append(inner.create_task(answer()))
 
     async with task_group() as outer:
         async with task_group() as inner:
             outer.create_task(stranger())
-            await until(lambda: True)
-            await sleep(2 * tick)
+            await until(lambda: added)
         assert added[0].result() == "answer"
 
 
@@ -803,6 +804,19 @@ async def test_a_cancellation_that_the_body_raises_in_a_group_passes_on_bare(
 
 
 @rule("G5")
+async def test_a_cancellation_passes_out_of_a_group_that_was_opened_in_clean_up(tick: float) -> None:
+    steps: list[str] = []
+    with deadline(tick, suppress=True):
+        try:
+            await sleep_forever()
+        finally:
+            async with task_group():
+                await sleep_forever()
+            steps.append("after the group")
+    assert steps == []
+
+
+@rule("G5")
 async def test_what_follows_a_group_that_was_cancelled_from_outside_does_not_run(tick: float) -> None:
     steps: list[str] = []
     with deadline(tick, suppress=True):
@@ -1254,6 +1268,15 @@ async def test_a_task_with_a_context_runs_to_its_first_checkpoint_as_well() -> N
     assert resource == ["opened", "closed"]
 
 
+@rule("G7", "G10")
+async def test_a_task_with_a_context_in_a_group_that_is_cancelled_at_once() -> None:
+    resource: list[str] = []
+    async with task_group() as tg:
+        tg.create_task(hold(resource), context=copy_context())
+        tg.cancel()
+    assert resource == ["opened", "closed"]
+
+
 @rule("G7")
 async def test_a_task_without_a_checkpoint_runs_to_its_end_although_cancelled() -> None:
     async def answer() -> int:
@@ -1368,7 +1391,7 @@ async def test_an_async_generator_is_refused() -> None:
         yield 1
 
     async with task_group() as tg:
-        with pytest.raises(TypeError, match="got <async_generator object"):
+        with pytest.raises(TypeError, match="got <async.generator object"):
             tg.create_task(numbers())  # type: ignore[arg-type]
 
 
@@ -1447,9 +1470,16 @@ async def test_a_group_works_on_after_a_second_entry_was_refused(tick: float) ->
 class InTwoTasks:
     """A scope that is entered in the task "Alice", and left in the task "Bob" while Alice still runs."""
 
-    def __init__(self, enter: Callable[[], Any], leave: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        enter: Callable[[], Any],
+        leave: Callable[[], Any],
+        until_then: Callable[[], object] = lambda: True,
+    ) -> None:
         self.enter = enter
         self.leave = leave
+        self.until_then = until_then
+        self.in_vain = False
         self.entered = False
         self.refusals: list[str] = []
 
@@ -1464,7 +1494,10 @@ class InTwoTasks:
     async def alice(self) -> None:
         await self.enter()
         self.entered = True
-        await until(lambda: self.refusals)
+        try:
+            await until(lambda: self.refusals and self.until_then())
+        except AssertionError:
+            self.in_vain = True
 
     async def bob(self) -> None:
         await until(lambda: self.entered)
@@ -1519,11 +1552,11 @@ async def test_children_of_a_group_left_in_another_task_are_stopped(tick: float)
         tg = await stack.enter_async_context(task_group())
         tg.create_task(note_the_end(ended))
 
-    test = InTwoTasks(enter, stack.aclose)
+    test = InTwoTasks(enter, stack.aclose, until_then=lambda: ended)
     async with deadline(1000 * tick):
         await test.run()
     assert "was entered in task 'Alice'" in test.refusals[0]
-    assert ended == ["child"]
+    assert not test.in_vain
 
 
 async def leave_in_the_order_of_entering(first: Any, second: Any) -> str:
@@ -1723,17 +1756,22 @@ def no_collection() -> Iterator[None]:
     gc.enable()
 
 
+def collect() -> None:
+    for _ in range(3):  # PyPy frees what has a finalizer, and what hangs on it, one collection later each
+        gc.collect()
+
+
 def count(alive: weakref.WeakSet[Any]) -> int:
     # Where there are no reference counts, a collection is the earliest that anything is freed. trio-asyncio
     # makes a cycle of each exception that leaves a task, with asyncio's own task group, too.
     if sys.implementation.name != "cpython" or asyncio_inside_trio():
-        gc.collect()
+        collect()
     return len(alive)
 
 
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
-async def test_the_result_of_a_finished_child_is_freed_while_the_group_is_open(tick: float) -> None:
+async def test_the_result_of_a_finished_child_is_freed_while_the_group_is_open() -> None:
     alive: weakref.WeakSet[Payload] = weakref.WeakSet()
 
     async def child() -> Payload:
@@ -1744,13 +1782,13 @@ async def test_the_result_of_a_finished_child_is_freed_while_the_group_is_open(t
 
     async with task_group() as tg:
         tg.create_task(child())
-        await sleep(tick)
+        await settle()
         assert count(alive) == 0
 
 
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
-async def test_the_locals_of_a_finished_child_are_freed_although_its_handle_is_kept(tick: float) -> None:
+async def test_the_locals_of_a_finished_child_are_freed_although_its_handle_is_kept() -> None:
     alive: weakref.WeakSet[Payload] = weakref.WeakSet()
 
     async def child(payload: Payload) -> None:
@@ -1759,14 +1797,14 @@ async def test_the_locals_of_a_finished_child_are_freed_although_its_handle_is_k
 
     async with task_group() as tg:
         task = tg.create_task(child(Payload()))
-        await sleep(tick)
+        await settle()
         assert task.done()
         assert count(alive) == 0
 
 
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
-async def test_the_locals_of_a_cancelled_child_are_freed_while_the_group_is_open(tick: float) -> None:
+async def test_the_locals_of_a_cancelled_child_are_freed_while_the_group_is_open() -> None:
     alive: weakref.WeakSet[Payload] = weakref.WeakSet()
 
     async def child(payload: Payload) -> None:
@@ -1775,13 +1813,13 @@ async def test_the_locals_of_a_cancelled_child_are_freed_while_the_group_is_open
 
     async with task_group() as tg:
         tg.create_task(child(Payload())).cancel()
-        await sleep(tick)
+        await settle()
         assert count(alive) == 0
 
 
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
-async def test_the_context_of_a_finished_child_is_freed_while_the_group_is_open(tick: float) -> None:
+async def test_the_context_of_a_finished_child_is_freed_while_the_group_is_open() -> None:
     alive: weakref.WeakSet[Payload] = weakref.WeakSet()
     held: ContextVar[Payload] = ContextVar("held")
 
@@ -1792,13 +1830,13 @@ async def test_the_context_of_a_finished_child_is_freed_while_the_group_is_open(
 
     async with task_group() as tg:
         tg.create_task(child())
-        await sleep(tick)
+        await settle()
         assert count(alive) == 0
 
 
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
-async def test_a_group_holds_none_of_thousands_of_finished_children(tick: float) -> None:
+async def test_a_group_holds_none_of_thousands_of_finished_children() -> None:
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     spawned = 0
 
@@ -1816,8 +1854,7 @@ async def test_a_group_holds_none_of_thousands_of_finished_children(tick: float)
                 alive.add(task)
                 alive.add(task.native)
             del task
-            await sleep(tick / 10)
-        await sleep(tick)
+            await settle()
         assert spawned == 3000
         assert count(alive) == 0
 
@@ -1886,7 +1923,7 @@ async def test_an_error_of_the_body_that_cancelled_children_is_not_kept() -> Non
             await raise_loaded(alive)
     except* Loaded:
         pass
-    gc.collect()  # a trio nursery makes a cycle of this error and the cancellation of the child
+    collect()  # a trio nursery makes a cycle of this error and the cancellation of the child
     assert count(alive) == 0
     del tg
 
@@ -1933,13 +1970,13 @@ async def test_nothing_is_kept_of_a_group_that_was_cancelled(enclosing: Enclosin
             await sleep_forever()
 
     await enclosing(tick, inside)
-    await sleep(tick)
+    await settle()
     assert count(alive) == 0
 
 
 @rule("G11", "T3")
 @pytest.mark.usefixtures("no_collection")
-async def test_a_task_keeps_nothing_of_those_who_gave_up_waiting_for_it(tick: float) -> None:
+async def test_a_task_keeps_nothing_of_those_who_gave_up_waiting_for_it() -> None:
     alive: weakref.WeakSet[Payload] = weakref.WeakSet()
 
     async def wait_for(task: Task[None], payload: Payload) -> None:
@@ -1951,8 +1988,43 @@ async def test_a_task_keeps_nothing_of_those_who_gave_up_waiting_for_it(tick: fl
         lasting = tg.create_task(sleep_forever())
         for _ in range(100):
             tg.create_task(wait_for(lasting, Payload()))
-        await sleep(tick)
+        await settle()
         assert count(alive) == 0
+        tg.cancel()
+
+
+async def objects_kept_of(act: Callable[[], Awaitable[None]]) -> int:
+    """How many more objects there are after a thousand times `act()`."""
+    for _ in range(100):
+        await act()
+    collect()
+    before = len(gc.get_objects())
+    for _ in range(1000):
+        await act()
+    collect()
+    return len(gc.get_objects()) - before
+
+
+@rule("G11")
+async def test_a_group_stays_flat_in_memory() -> None:
+    async def serve() -> None:
+        tg.create_task(checkpoint(), name="finished")
+        tg.create_task(sleep_forever(), name="cancelled").cancel()
+        await settle()
+
+    async with task_group() as tg:
+        assert await objects_kept_of(serve) < 500
+
+
+@rule("G11", "T3")
+async def test_a_task_that_many_gave_up_waiting_for_stays_flat_in_memory() -> None:
+    async def give_up() -> None:
+        with deadline(0, suppress=True):
+            await lasting
+
+    async with task_group() as tg:
+        lasting = tg.create_task(sleep_forever())
+        assert await objects_kept_of(give_up) < 500
         tg.cancel()
 
 
@@ -1967,7 +2039,7 @@ Interruption = type[BaseException]
 @each_interruption
 async def test_from_the_body_on_asyncio_it_comes_out_bare(interruption: Interruption) -> None:
     error = interruption()
-    with pytest.raises(interruption) as caught:
+    with pytest.raises(BaseException) as caught:
         async with task_group() as tg:
             tg.create_task(fail_when_cancelled(ValueError()))
             raise error
@@ -1978,10 +2050,11 @@ async def test_from_the_body_on_asyncio_it_comes_out_bare(interruption: Interrup
 @each_interruption
 async def test_from_the_body_on_trio_it_comes_out_in_a_group(interruption: Interruption) -> None:
     error, other = interruption(), ValueError()
-    with pytest.raises(BaseExceptionGroup) as caught:
+    with pytest.raises(BaseException) as caught:
         async with task_group() as tg:
             tg.create_task(fail_when_cancelled(other))
             raise error
+    assert isinstance(caught.value, BaseExceptionGroup)
     assert set(caught.value.exceptions) == {error, other}
 
 
@@ -1989,7 +2062,7 @@ async def test_from_the_body_on_trio_it_comes_out_in_a_group(interruption: Inter
 @each_interruption
 async def test_from_the_body_it_lets_the_children_clean_up(interruption: Interruption, tick: float) -> None:
     log: list[str] = []
-    with pytest.raises((interruption, BaseExceptionGroup)):
+    with pytest.raises(BaseException):
         async with task_group() as tg:
             tg.create_task(clean_up(3 * tick, log))
             raise interruption
@@ -2057,6 +2130,19 @@ async def test_an_empty_group_in_a_deadline_at_a_time_past(tick: float) -> None:
         async with deadline(at=current_time() - tick):
             async with task_group():
                 pass
+
+
+@rule("G13")
+async def test_an_empty_group_in_a_native_timeout_that_has_expired() -> None:
+    steps: list[str] = []
+
+    async def inside() -> None:
+        async with task_group():
+            steps.append("body")
+        steps.append("after the group")
+
+    await in_native_timeout(0, inside)
+    assert steps == ["body"]
 
 
 @rule("G13")

@@ -31,7 +31,9 @@ from interloop.conformance._helpers import (
     fail_when_cancelled,
     in_every_scope,
     note_the_end,
+    settle,
     until,
+    wait_behind,
 )
 
 
@@ -108,17 +110,25 @@ async def test_a_task_that_has_not_begun_has_no_outcome() -> None:
 
 
 @rule("T1")
-async def test_a_task_that_was_asked_to_stop_has_no_outcome_until_it_has(tick: float) -> None:
+async def test_a_task_that_was_asked_to_stop_has_no_outcome_until_it_has() -> None:
+    async def child(gate: Task[None]) -> None:
+        try:
+            await sleep_forever()
+        finally:
+            await shield(wait_behind(gate))
+
     async with task_group() as tg:
-        task = tg.create_task(clean_up(3 * tick, []))
+        gate = tg.create_task(sleep_forever())
+        task = tg.create_task(child(gate))
         task.cancel()
-        await sleep(tick)
+        await settle()
         assert not task.done()
         assert not task.cancelled()
         with pytest.raises(TaskNotDone):
             task.result()
         with pytest.raises(TaskNotDone):
             task.exception()
+        gate.cancel()
     assert task.cancelled()
 
 
@@ -399,6 +409,35 @@ async def test_a_task_whose_group_raised_errors_when_it_was_cancelled_has_failed
     assert group.exceptions == (error,)
 
 
+async def cancellation_in_a_group(*errors: Exception) -> None:
+    try:
+        await sleep_forever()
+    except get_cancelled_exc_class() as cancellation:
+        raise BaseExceptionGroup("by hand", [*errors, cancellation]) from None
+
+
+@rule("T2")
+async def test_a_task_that_raises_nothing_but_its_cancellation_in_a_group_is_cancelled() -> None:
+    async with task_group() as tg:
+        task = tg.create_task(cancellation_in_a_group())
+        task.cancel()
+    assert task.cancelled()
+    with pytest.raises(TaskCancelled):
+        task.result()
+
+
+@rule("T2", "G4")
+async def test_the_error_of_a_task_holds_no_cancellation() -> None:
+    error = OSError()
+    with pytest.raises(ExceptionGroup):
+        async with task_group() as tg:
+            task = tg.create_task(cancellation_in_a_group(error))
+            tg.cancel()
+    group = task.exception()
+    assert isinstance(group, ExceptionGroup)
+    assert group.exceptions == (error,)
+
+
 @rule("T2")
 async def test_a_body_is_cancelled_by_the_failure_of_the_child_that_it_awaits() -> None:
     steps: list[str] = []
@@ -438,17 +477,15 @@ async def test_a_task_cannot_wait_for_itself() -> None:
 @rule("T3")
 async def test_a_deadline_around_the_waiting(tick: float) -> None:
     async with task_group() as tg:
-        task = tg.create_task(answer_after(3 * tick))
+        gate = tg.create_task(sleep_forever())
+        task = tg.create_task(wait_behind(gate))
         with pytest.raises(TimeoutError):
             async with deadline(tick):
                 await task
+        await settle()
         assert not task.done()
+        gate.cancel()
     assert task.result() == 42
-
-
-async def answer_after(seconds: float) -> int:
-    await sleep(seconds)
-    return 42
 
 
 @rule("T3")
@@ -458,23 +495,29 @@ async def test_a_waiter_that_is_cancelled_in_any_scope(enclosing: Enclosing, tic
         await task
 
     async with task_group() as tg:
-        task = tg.create_task(answer_after(5 * tick))
+        gate = tg.create_task(sleep_forever())
+        task = tg.create_task(wait_behind(gate))
         await enclosing(tick, inside)
+        await settle()
         assert not task.done()
+        gate.cancel()
     assert task.result() == 42
 
 
 @rule("T3")
-async def test_a_waiter_that_is_cancelled_leaves_the_other_waiters_alone(tick: float) -> None:
+async def test_a_waiter_that_is_cancelled_leaves_the_other_waiters_alone() -> None:
     async def wait() -> int:
         return await task
 
     async with task_group() as tg:
-        task = tg.create_task(answer_after(3 * tick))
+        gate = tg.create_task(sleep_forever())
+        task = tg.create_task(wait_behind(gate))
         impatient = tg.create_task(wait())
         patient = tg.create_task(wait())
-        await sleep(tick)
+        await settle()
         impatient.cancel()
+        await settle()
+        gate.cancel()
     assert impatient.cancelled()
     assert patient.result() == 42
 
@@ -482,29 +525,39 @@ async def test_a_waiter_that_is_cancelled_leaves_the_other_waiters_alone(tick: f
 @rule("T3")
 async def test_one_can_wait_again_after_a_timeout(tick: float) -> None:
     async with task_group() as tg:
-        task = tg.create_task(answer_after(3 * tick))
+        gate = tg.create_task(sleep_forever())
+        task = tg.create_task(wait_behind(gate))
         with deadline(tick, suppress=True):
             await task
+        gate.cancel()
         assert await task == 42
 
 
 @rule("T3")
-async def test_a_group_of_waiters_that_is_cancelled_leaves_the_task_alone(tick: float) -> None:
+async def test_a_group_of_waiters_that_is_cancelled_leaves_the_task_alone() -> None:
     async def wait() -> None:
         await task
 
     async with task_group() as tg:
-        task = tg.create_task(answer_after(3 * tick))
+        gate = tg.create_task(sleep_forever())
+        task = tg.create_task(wait_behind(gate))
         async with task_group() as waiters:
             waiters.create_task(wait())
             waiters.create_task(wait())
-            await sleep(tick)
+            await settle()
             waiters.cancel()
+        await settle()
         assert not task.done()
+        gate.cancel()
     assert task.result() == 42
 
 
 # T4: cancelling a task cancels that child alone and does not fail the group
+
+
+async def answer_after(seconds: float) -> int:
+    await sleep(seconds)
+    return 42
 
 
 @rule("T4")
@@ -519,12 +572,16 @@ async def test_the_task_is_cancelled_at_its_checkpoint() -> None:
 
 
 @rule("T4")
-async def test_the_siblings_go_on(tick: float) -> None:
+async def test_the_siblings_go_on() -> None:
     async with task_group() as tg:
+        gate = tg.create_task(sleep_forever())
         task = tg.create_task(sleep_forever())
-        sibling = tg.create_task(answer_after(3 * tick))
-        await sleep(tick)
+        sibling = tg.create_task(wait_behind(gate))
         task.cancel()
+        await settle()
+        assert task.done()
+        assert not sibling.done()
+        gate.cancel()
     assert sibling.result() == 42
 
 
@@ -642,27 +699,26 @@ async def test_the_groups_inside_it_are_cancelled() -> None:
 
     async with task_group() as tg:
         task = tg.create_task(child())
-        for _ in range(5):
-            await checkpoint()
+        await settle()
         task.cancel()
     assert sorted(ended) == ["grandchild", "great-grandchild"]
 
 
 @rule("T4", "C6")
-async def test_the_groups_inside_it_are_cancelled_at_once_although_it_is_in_a_shield(tick: float) -> None:
+async def test_the_groups_inside_it_are_cancelled_at_once_although_it_is_in_a_shield() -> None:
     ended: list[str] = []
 
     async def child() -> None:
         async with task_group() as inner:
             inner.create_task(note_the_end(ended, "grandchild"))
-            await shield(sleep(5 * tick))
-            ended.append("shield")
+            await shield(until(lambda: ended))
 
     async with task_group() as tg:
         task = tg.create_task(child())
-        await sleep(tick)
+        await settle()
         task.cancel()
-    assert ended == ["grandchild", "shield"]
+    assert ended == ["grandchild"]
+    assert task.cancelled()
 
 
 @rule("T4")

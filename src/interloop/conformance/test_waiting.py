@@ -88,9 +88,9 @@ async def test_what_is_no_number_is_refused(value: float) -> None:
 async def test_the_clock_advances_by_what_was_slept(tick: float) -> None:
     began = current_time()
     await sleep(3 * tick)
-    assert current_time() - began == pytest.approx(3 * tick, abs=tick / 2)
+    assert current_time() - began > 2.5 * tick
     await sleep_until(began + 5 * tick)
-    assert current_time() - began == pytest.approx(5 * tick, abs=tick / 2)
+    assert current_time() - began > 4.5 * tick
 
 
 @rule("W3")
@@ -112,15 +112,17 @@ async def test_all_tasks_and_deadlines_share_the_clock(tick: float) -> None:
         async with task_group() as tg:
             task = tg.create_task(child())
         assert limit.when() == current_deadline() == began + 9 * tick
-    assert task.result() == (pytest.approx(began, abs=tick / 2), began + 9 * tick)
+    seen_time, seen_deadline = task.result()
+    assert seen_time == pytest.approx(began, abs=tick / 2)
+    assert seen_deadline == began + 9 * tick
 
 
 @rule("W3")
 async def test_sleeping_for_ever_ends_by_cancellation_alone(tick: float) -> None:
     began = current_time()
-    for forever in (lambda: sleep(inf), lambda: sleep_until(inf)):
+    for forever in (sleep, sleep_until):
         with deadline(2 * tick, suppress=True) as limit:
-            await forever()
+            await forever(inf)
         assert limit.expired()
     assert current_time() - began == pytest.approx(4 * tick, abs=tick)
 

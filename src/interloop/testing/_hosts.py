@@ -85,8 +85,8 @@ class Host:
         watched = _Watched(async_fn)
         try:
             self.runner(watched.main)
-        except (KeyboardInterrupt, SystemExit):  # G12: what asyncio reports while it is torn down is part of that
-            raise
+        except (KeyboardInterrupt, SystemExit):
+            raise  # G12: whatever asyncio reports beside these is part of how it ends
         except BaseException as error:
             watched.error = error
         return watched.outcome()
@@ -101,7 +101,9 @@ class Host:
         """The version of each distribution that the host is made of."""
         distributions = metadata.packages_distributions()
         return {
-            name: metadata.version(name) for package in self._inside[1] for name in distributions.get(package, ())
+            name: metadata.version(name)
+            for package in self._inside[1]
+            for name in distributions.get(package, ())
         }
 
     @cached_property
@@ -187,7 +189,7 @@ def _run_on_asyncio(main: Main, loop_factory: LoopFactory, debug: bool | None = 
 
 def _eager_loop() -> VirtualTimeLoop:
     loop = VirtualTimeLoop()
-    loop.set_task_factory(asyncio.eager_task_factory)
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
     return loop
 
 
@@ -275,8 +277,8 @@ HOSTS: Mapping[str, Host] = {host.name: host for host in _SHIPPED}
 def find_host(name: str) -> Host:
     """The host with that name, or, for `package.module:callable`, a stranger's.
 
-    The callable takes an async function and runs it on a fresh loop; what it returns is ignored. It may have an
-    attribute `deviations`, a dict of rule ids and reasons.
+    The callable takes an async function and runs it on a fresh loop; what it returns is ignored. It may have
+    an attribute `deviations`, a dict of rule ids and reasons.
 
     Raises:
         LookupError: there is no such host, module or callable.

@@ -7,8 +7,8 @@ import selectors
 from asyncio import Future
 from collections.abc import Callable
 from concurrent.futures import Executor
-from math import inf
-from typing import TypeAlias, TypeVar, TypeVarTuple, Unpack
+from math import inf, ulp
+from typing import TypeAlias, TypeVar, TypeVarTuple
 
 __all__ = ["VirtualTimeLoop"]
 
@@ -22,7 +22,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     The clock starts at 0. When no callback is ready and no I/O is, it is set to the time of the next timer.
     With no timer left, the loop waits for I/O, threads and signals as any other does. While a function runs
-    in an executor, waiting takes real time: a jump would expire the timeout of whoever waits for that function.
+    in an executor, waiting takes real time: a jump would expire the timeout of whoever waits for it.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[[Unpack[Args]], T], *args: Unpack[Args]
+        self, executor: Executor | None, func: Callable[[*Args], T], *args: *Args
     ) -> Future[T]:
         future = super().run_in_executor(executor, func, *args)
         self._jobs += 1
@@ -54,7 +54,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _wait(self, select: Callable[[float | None], Events], timeout: float | None) -> Events:
         if timeout == 0:
             return select(0)
-        # asyncio's heap of timers, which has no public view: `now + timeout` would be off by a rounding error
+        # asyncio's heap of timers, which has no public view; `now + timeout` would be off by a rounding error
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         next_timer = timers[0].when() if timers else inf
         if next_timer == inf:
@@ -62,6 +62,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         events = select(timeout if self._jobs else 0)
         if not events:
             self._now = next_timer
+            # asyncio runs the timers before now + resolution: its nanosecond is lost in a number of days
+            self._clock_resolution = ulp(next_timer)
         return events
 
 
