@@ -140,6 +140,10 @@ class _Events:
     def _tell(self, **event: object) -> None:
         print(json.dumps(event), file=self._stdout, flush=True)
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._tell(when="broken", what=f"{report.nodeid}\n{report.longreprtext}")
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._tell(
             when="collected",

@@ -104,6 +104,8 @@ class _Process:
         return "died"
 
     def _note(self, when: str, **event: Any) -> None:
+        if when == "broken":
+            raise SuiteError(event["what"])
         if when == "collected":
             for test in event["tests"]:
                 self.host.tests.setdefault(test["id"], TestRun(host=self.host.host.name, **test))

@@ -1311,13 +1311,13 @@ async def test_errors_pass_both_scopes(outer: Enclosing, inner: Enclosing, tick:
 async def test_a_native_cancel_during_clean_up_in_a_cancelled_scope_keeps_its_message(
     enclosing: Enclosing, tick: float
 ) -> None:
-    log: list[object] = []
+    log: list[Any] = []
 
     async def work() -> None:
         try:
             await enclosing(tick, lambda: clean_up(3 * tick, log))
         except asyncio.CancelledError as error:
-            log.append(error.args)
+            log.append(str(error))
             raise
 
     async def interrupted() -> asyncio.Task[None]:
@@ -1328,7 +1328,7 @@ async def test_a_native_cancel_during_clean_up_in_a_cancelled_scope_keeps_its_me
         return task
 
     task = await interrupted()
-    assert log == ["child", ("shutdown",)]
+    assert log == ["child", "shutdown"]
     assert task.cancelled()
 
 

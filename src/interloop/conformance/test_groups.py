@@ -1933,6 +1933,7 @@ async def test_an_error_of_the_body_that_cancelled_children_is_not_kept() -> Non
 @in_every_scope
 async def test_errors_that_won_over_a_cancellation_are_not_kept(enclosing: Enclosing, tick: float) -> None:
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    left: list[TaskGroup] = []
 
     async def child() -> None:
         try:
@@ -1943,14 +1944,15 @@ async def test_errors_that_won_over_a_cancellation_are_not_kept(enclosing: Enclo
     async def inside() -> None:
         try:
             async with task_group() as tg:
+                left.append(tg)
                 tg.create_task(child())
                 await sleep_forever()
         except* Loaded:
             assert count(alive) == 1
-        assert count(alive) == 0
-        del tg
 
     await enclosing(tick, inside)
+    assert len(left) == 1
+    assert count(alive) == 0
 
 
 @rule("G11")

@@ -477,8 +477,31 @@ async def fail_in_a_child(tg: TaskGroup) -> None:
     await sleep_forever()
 
 
+async def cancel_the_native_group(tg: TaskGroup) -> None:
+    if current_backend() == "trio":
+        tg.native.cancel_scope.cancel()
+    else:
+        tg.native.cancel()
+    await sleep_forever()
+
+
+async def fail_in_a_native_task(tg: TaskGroup) -> None:
+    spawn_natively(tg, partial(fail, ValueError()))
+    await sleep_forever()
+
+
+def spawn_natively(tg: TaskGroup, async_fn: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    if current_backend() == "trio":
+        tg.native.start_soon(async_fn)
+    else:
+        assert isinstance(tg.native.create_task(async_fn()), asyncio.Task)
+
+
 @rule("G14")
-@pytest.mark.parametrize("end", [cancel_the_group, fail_in_the_body, fail_in_a_child])
+@pytest.mark.parametrize(
+    "end",
+    [cancel_the_group, cancel_the_native_group, fail_in_the_body, fail_in_a_child, fail_in_a_native_task],
+)
 async def test_waiting_children_are_cancelled_with_the_group_and_never_start(
     end: Callable[[TaskGroup], Awaitable[None]],
 ) -> None:
@@ -800,11 +823,51 @@ async def test_a_child_that_has_waited_has_the_deadlines_of_the_group() -> None:
     assert waiting.result() == around.when()
 
 
-def spawn_natively(tg: TaskGroup, async_fn: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    if current_backend() == "trio":
-        tg.native.start_soon(async_fn)
-    else:
-        assert isinstance(tg.native.create_task(async_fn()), asyncio.Task)
+@rule("G14", "G9")
+async def test_a_group_that_is_left_in_another_task_starts_nobody() -> None:
+    log: list[str] = []
+    gate = Gate()
+    group = task_group(limit=1)
+
+    async def enter() -> None:
+        await group.__aenter__()
+        group.create_task(note_the_end(log, "running"))
+        tasks.append(group.create_task(note(log, "started")))
+        await until(lambda: gate.opened)
+        with pytest.raises(RuntimeError):
+            await group.__aexit__(None, None, None)
+
+    tasks: list[Task[None]] = []
+    async with task_group() as tg:
+        entering = tg.create_task(enter())
+        await until(lambda: tasks)
+        with pytest.raises(RuntimeError, match="is being left in task"):
+            await group.__aexit__(None, None, None)
+        gate.opened = True
+        await suppressed(entering)
+    assert log == ["running"]
+    assert tasks[0].cancelled()
+
+
+@rule("G14", "T4")
+async def test_a_child_that_has_waited_is_cancelled_in_its_first_step_by_a_child_of_its_own(
+    tick: float,
+) -> None:
+    log: list[str] = []
+
+    async def cancel_the_parent() -> None:
+        tasks[1].cancel()
+
+    async def child() -> None:
+        async with task_group() as inner:
+            inner.create_task(cancel_the_parent())
+            await note_the_end(log)
+
+    with deadline(5 * tick):
+        async with task_group(limit=1) as tg:
+            tasks = [tg.create_task(checkpoint()), tg.create_task(child())]
+    assert log == ["child"]
+    assert tasks[1].cancelled()
 
 
 @rule("G14")
@@ -1338,6 +1401,24 @@ async def test_a_background_task_has_the_deadlines_of_the_group() -> None:
             task = tg.create_background_task(limit())
             await task
     assert task.result() == around.when()
+
+
+@rule("G15", "C6")
+async def test_groups_inside_a_background_task_end_with_it(tick: float) -> None:
+    log: list[str] = []
+
+    async def background() -> None:
+        async with task_group(limit=1) as inner:
+            inner.create_background_task(clean_up(tick, log, "inner background"))
+            inner.create_task(clean_up(2 * tick, log, "inner child"))
+            waiting.append(inner.create_task(note(log, "started")))
+
+    waiting: list[Task[None]] = []
+    async with task_group() as tg:
+        tg.create_background_task(background())
+        tg.create_task(note_after(tick, log, "child"))
+    assert log == ["child", "inner background", "inner child"]
+    assert waiting[0].cancelled()
 
 
 @rule("G15", "G10")
@@ -2140,6 +2221,70 @@ async def test_an_error_is_not_lost_when_the_caller_of_start_is_cancelled_in_the
             async with task_group() as scope:
                 await tg.start(child, scope)
     assert leaves(caught.value) == [error]
+
+
+@rule("T5", "G4")
+async def test_an_error_is_not_lost_when_start_is_cancelled_and_the_child_was_the_last() -> (
+    None
+):
+    error = ValueError()
+    gate = Gate()
+
+    async def child(scope: TaskGroup, *, task_status: TaskStatus[None]) -> None:
+        gate.opened = True
+        for _ in range(5):
+            await checkpoint()
+        scope.cancel()
+        raise error
+
+    async def call() -> None:
+        async with task_group() as scope:
+            await tg.start(child, scope)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as outer:
+            async with task_group() as tg:
+                tg.create_task(gate.pass_through())
+                outer.create_task(call())
+    assert leaves(caught.value) == [error]
+
+
+@rule("T5")
+@pytest.mark.parametrize("ticks", [1, 3, 5, 7, 9])
+async def test_start_is_cancelled_in_every_phase(ticks: int, tick: float) -> None:
+    log: list[str] = []
+
+    async def child(*, task_status: TaskStatus[str]) -> None:
+        log.append("called")
+        try:
+            await sleep(2 * tick)
+            task_status.started("ready")
+            await sleep(2 * tick)
+            log.append("served")
+        finally:
+            await shield(sleep(4 * tick))
+            log.append("cleaned up")
+
+    async def call() -> None:
+        with deadline(ticks * tick):
+            log.append(await tg.start(child))
+            await note_the_end(log, "deadline")
+
+    async with task_group(limit=1) as tg:
+        tg.create_task(sleep(2 * tick))
+        with pytest.raises(TimeoutError):
+            await call()
+        log.append("caller")
+    assert (
+        log
+        == {
+            1: ["caller"],
+            3: ["called", "cleaned up", "caller"],
+            5: ["called", "ready", "deadline", "caller", "served", "cleaned up"],
+            7: ["called", "ready", "served", "deadline", "caller", "cleaned up"],
+            9: ["called", "ready", "served", "deadline", "caller", "cleaned up"],
+        }[ticks]
+    )
 
 
 @rule("T5")

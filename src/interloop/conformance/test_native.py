@@ -1,5 +1,8 @@
 """Chapter N: native interplay."""
 
+# What is bound in a `with pytest.raises(...)` block is there after it, though a checker cannot know.
+# pyright: reportPossiblyUnboundVariable=false
+
 from __future__ import annotations
 
 import asyncio

@@ -139,6 +139,29 @@ async def test_errors_in_clean_up_win_over_a_cancellation_from_outside(
 
 @rule("P1", "P2", "P3")
 @each_pattern
+@pytest.mark.parametrize("ticks", [1, 3, 5, 7, 9])
+async def test_cancelled_in_any_phase_all_that_started_has_ended(
+    pattern: Pattern, ticks: int, tick: float
+) -> None:
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def child(number: int) -> int:
+        begun.append(number)
+        try:
+            await sleep(2 * number * tick)
+        finally:
+            await shield(sleep(2 * tick))
+            ended.append(number)
+        return number
+
+    with deadline(ticks * tick, suppress=True):
+        await pattern(*[child(number) for number in range(1, 4)])
+    assert sorted(begun) == sorted(ended) == [1, 2, 3]
+
+
+@rule("P1", "P2", "P3")
+@each_pattern
 async def test_what_is_no_exception_cancels_the_rest(pattern: Pattern) -> None:
     abort, in_clean_up = Abort(), ValueError()
     log: list[str] = []
