@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-missing = [package for package in ("jinja2", "pytest", "rich") if find_spec(package) is None]
+missing: list[str] = [package for package in ("jinja2", "pytest", "rich") if find_spec(package) is None]
 if missing:
     print(f"not installed: {', '.join(missing)}; pip install 'interloop[conformance]'", file=sys.stderr)
     sys.exit(2)

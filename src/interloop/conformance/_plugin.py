@@ -100,8 +100,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_call() -> None:
-    gc.collect()  # what is reported when an object is deleted belongs to this test
+def pytest_runtest_call(item: pytest.Function) -> None:
+    if not iscoroutinefunction(item.obj):  # `Host.run` has done it for these
+        gc.collect()  # what is reported when an object is deleted belongs to this test
 
 
 class _HangGuard:

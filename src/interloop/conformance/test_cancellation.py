@@ -43,7 +43,7 @@ from interloop.conformance._helpers import (
     note_the_end,
 )
 
-in_every_own_scope = pytest.mark.parametrize(
+in_every_own_scope: pytest.MarkDecorator = pytest.mark.parametrize(
     "enclosing", [in_deadline, in_group, in_outer_group, in_task], ids=lambda scope: scope.__name__
 )
 
@@ -486,7 +486,9 @@ async def the_block_is_left_by_break(_: float) -> None:
             break
 
 
-in_every_way = pytest.mark.parametrize("leave", WAYS_OF_LEAVING, ids=lambda way: way.__name__)
+in_every_way: pytest.MarkDecorator = pytest.mark.parametrize(
+    "leave", WAYS_OF_LEAVING, ids=lambda way: way.__name__
+)
 
 
 async def wait_in_all_manners(tick: float) -> None:
@@ -1223,7 +1225,7 @@ async def test_a_native_cancel_before_the_first_step_of_a_shield(tick: float) ->
 
 # C5: cancellation by the host is an outer cancellation like any other
 
-in_both_orders = pytest.mark.parametrize(
+in_both_orders: pytest.MarkDecorator = pytest.mark.parametrize(
     ("outer", "inner"),
     list(product([in_deadline, in_group, in_task, in_native_timeout, in_native_task], repeat=2)),
     ids=lambda scope: scope.__name__,
@@ -1525,7 +1527,7 @@ async def open_groups_in_a_child_of_a_group(log: list[str]) -> None:
         tg.create_task(open_a_group_with_a_child(log))
 
 
-opening_a_scope = pytest.mark.parametrize(
+opening_a_scope: pytest.MarkDecorator = pytest.mark.parametrize(
     "open_scope",
     [open_a_deadline, open_a_group, open_a_group_with_a_child, open_groups_in_a_child_of_a_group],
     ids=lambda opened: opened.__name__,

@@ -28,7 +28,7 @@ from interloop import (
 from interloop.conformance import rule
 from interloop.conformance._helpers import compute
 
-no_numbers = pytest.mark.parametrize(
+no_numbers: pytest.MarkDecorator = pytest.mark.parametrize(
     "value", ["5", True, object(), b"5", Decimal(5), 5j], ids=lambda value: type(value).__name__
 )
 

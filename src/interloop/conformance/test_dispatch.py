@@ -68,7 +68,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "checkpoint()": lambda: step(checkpoint()),
     "shield()": lambda: step(shield(checkpoint())),
 }
-each_call = pytest.mark.parametrize("call", CALLS)
+each_call: pytest.MarkDecorator = pytest.mark.parametrize("call", CALLS)
 
 
 def in_thread(call: Callable[[], T]) -> T:

@@ -1479,8 +1479,8 @@ class InTwoTasks:
         self.enter = enter
         self.leave = leave
         self.until_then = until_then
-        self.in_vain = False
-        self.entered = False
+        self.in_vain: bool = False
+        self.entered: bool = False
         self.refusals: list[str] = []
 
     async def run(self) -> None:
@@ -1757,7 +1757,7 @@ def no_collection() -> Iterator[None]:
 
 
 def collect() -> None:
-    for _ in range(3):  # PyPy frees what has a finalizer, and what hangs on it, one collection later each
+    for _ in range(5):  # PyPy frees what has a finalizer, and what hangs on it, one collection later each
         gc.collect()
 
 
@@ -1951,6 +1951,7 @@ async def test_errors_that_won_over_a_cancellation_are_not_kept(enclosing: Enclo
             assert count(alive) == 1
 
     await enclosing(tick, inside)
+    await settle()
     assert len(left) == 1
     assert count(alive) == 0
 
@@ -2033,7 +2034,9 @@ async def test_a_task_that_many_gave_up_waiting_for_stays_flat_in_memory() -> No
 # G12: KeyboardInterrupt and SystemExit follow the host
 
 
-each_interruption = pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+each_interruption: pytest.MarkDecorator = pytest.mark.parametrize(
+    "interruption", [KeyboardInterrupt, SystemExit]
+)
 Interruption = type[BaseException]
 
 

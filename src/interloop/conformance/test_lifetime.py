@@ -96,7 +96,7 @@ class Gate:
     """Lets a child run until the test opens it, and tells whether it has started."""
 
     def __init__(self) -> None:
-        self.running = False
+        self.running: bool = False
         self.opened = False
 
     async def pass_through(self) -> None:
@@ -2224,9 +2224,7 @@ async def test_an_error_is_not_lost_when_the_caller_of_start_is_cancelled_in_the
 
 
 @rule("T5", "G4")
-async def test_an_error_is_not_lost_when_start_is_cancelled_and_the_child_was_the_last() -> (
-    None
-):
+async def test_an_error_is_not_lost_when_start_is_cancelled_and_the_child_was_the_last() -> None:
     error = ValueError()
     gate = Gate()
 

@@ -191,7 +191,7 @@ def ours_and_theirs(*but: Around) -> Iterator[Any]:
             yield pytest.param(outer, inner, marks=pytest.mark.rule(rule_id, only=only), id=name)
 
 
-in_both_orders = pytest.mark.parametrize(("outer", "inner"), list(ours_and_theirs()))
+in_both_orders: pytest.MarkDecorator = pytest.mark.parametrize(("outer", "inner"), list(ours_and_theirs()))
 
 
 @in_both_orders

@@ -75,8 +75,8 @@ async def collect(*coros: Coroutine[Any, Any, Any], limit: int | None = None) ->
 
 
 NAMES: dict[Any, str] = {gather: "gather", first: "first", collect: "as_completed"}
-each_pattern = pytest.mark.parametrize("pattern", NAMES, ids=NAMES.get)
-each_with_a_limit = pytest.mark.parametrize("pattern", [gather, collect], ids=NAMES.get)
+each_pattern: pytest.MarkDecorator = pytest.mark.parametrize("pattern", NAMES, ids=NAMES.get)
+each_with_a_limit: pytest.MarkDecorator = pytest.mark.parametrize("pattern", [gather, collect], ids=NAMES.get)
 
 
 # What the three have in common
@@ -794,10 +794,10 @@ class Source:
     def __init__(self, seconds: float, count: int = 100) -> None:
         self.seconds = seconds
         self.count = count
-        self.made = 0
-        self.running = 0
-        self.peak = 0
-        self.closed = False
+        self.made: int = 0
+        self.running: int = 0
+        self.peak: int = 0
+        self.closed: bool = False
 
     async def work(self, number: int) -> int:
         self.running += 1
@@ -825,7 +825,7 @@ class Source:
             self.closed = True
 
 
-each_source = pytest.mark.parametrize(
+each_source: pytest.MarkDecorator = pytest.mark.parametrize(
     "iterate", [Source.generator, Source.async_generator], ids=["generator", "async_generator"]
 )
 Iterate = Callable[[Source], Any]
@@ -1028,7 +1028,7 @@ async def test_what_is_no_coroutine_in_a_source_comes_out_of_the_block(iterate: 
 async def test_an_async_iterator_that_cannot_be_closed() -> None:
     class Numbers:
         def __init__(self) -> None:
-            self.made = 0
+            self.made: int = 0
 
         def __aiter__(self) -> AsyncIterator[Coroutine[Any, Any, int]]:
             return self

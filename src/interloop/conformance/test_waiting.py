@@ -18,7 +18,9 @@ CHECKPOINTS = {
     "sleep_until(-inf)": lambda: sleep_until(-inf),
 }
 Pause = Callable[[], Awaitable[None]]
-at_each_checkpoint = pytest.mark.parametrize("pause", CHECKPOINTS.values(), ids=CHECKPOINTS)
+at_each_checkpoint: pytest.MarkDecorator = pytest.mark.parametrize(
+    "pause", CHECKPOINTS.values(), ids=CHECKPOINTS
+)
 
 
 @rule("W1")
