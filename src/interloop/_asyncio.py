@@ -32,7 +32,13 @@ and ends here.
 
 **What is held back.** A group that raises errors while it is cancelled from outside swallows that
 `CancelledError` (G4), and so does a shield, for as long as it runs (C4). Both deliver it again from a
-callback, at the next checkpoint, unless whoever asked has taken the request back by then (C2).
+callback, at the next checkpoint, unless whoever asked has taken the request back by then (C2). If a scope
+is left before, with a `CancelledError` of its own in flight, it raises the one that was held back instead:
+by the message on it others, anyio's scopes say, know their own (G5).
+
+**Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
+native task (G14). Background tasks are children like any other, which the group cancels when they are all
+that is left (G15).
 """
 
 from __future__ import annotations

@@ -13,6 +13,11 @@ cancelled (G5). A nursery that has nothing to raise is no checkpoint, so one fol
 
 **Outcomes.** A nursery returns nothing, and cannot cancel one of its tasks. So each child runs in a cancel
 scope of its own, inside a coroutine that keeps the outcome for the `Task` handle.
+
+**Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
+task (G14). trio tells only tasks that a scope around them is cancelled, so while the queue is not empty one
+task watches for it. Background tasks are children like any other, which the group cancels when they are all
+that is left (G15).
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class _Process:
         if code in ENDED and not self.host.waiting():
             return "ended"
         if self._last is None or self._last is begun_before:
-            raise SuiteError(said)
+            raise SuiteError(f"pytest ended with exit code {code} on {self.host.host.name}\n{said}")
         stacks = [line for line in said.splitlines() if not any(part in line for part in MACHINERY)]
         cause = stacks[0] if stacks else f"the process ended with exit code {code}"
         self._last.fail(cause, "\n".join(stacks))

@@ -113,7 +113,7 @@ class Host:
             packages = {*self.packages, library}
             if library == "asyncio":
                 packages.add(type(asyncio.get_running_loop()).__module__.partition(".")[0])
-            return library, tuple(sorted(packages))
+            return library, tuple(sorted(packages - {"interloop"}))
 
         return self.run(look)
 
