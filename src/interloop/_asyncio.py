@@ -592,6 +592,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
                 if cancellation is None and self._outer_scope_cancelled():
                     cancellation = CancelledError()
 
+            outer_scope_cancelled = self._outer_scope_cancelled()
             try:
                 from_outside = self._leave()
             except RuntimeError as misuse:
@@ -599,7 +600,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
                     raise misuse from self._errors.group()
                 raise
             if self._errors:
-                if from_outside:
+                if from_outside and (outer_scope_cancelled or cancellation or _came_of_cancellation(exc)):
                     _deliver_again(task, self._tree, cancellation)
                 if self._errors == [exc] and isinstance(exc, GeneratorExit):
                     return False  # G3: lets an async generator be closed, as asyncio does from 3.15 on
@@ -632,6 +633,17 @@ class TaskGroup(_Scope, abc.TaskGroup):
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 return error  # G12: as asyncio's own group does
         return self._errors.group()
+
+
+def _came_of_cancellation(error: BaseException | None) -> bool:
+    """Whether the body raised `error` in the place of a cancellation.
+
+    The count of requests is no proof that there was one: before 3.13 an `asyncio.TaskGroup` in which a child
+    failed leaves the task with one more (N1).
+    """
+    while error is not None and not isinstance(error, CancelledError):
+        error = error.__context__
+    return error is not None
 
 
 class _NativeTaskGroup(asyncio.TaskGroup):

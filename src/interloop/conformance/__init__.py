@@ -30,6 +30,8 @@ A test is a function, async or not, marked with the rules that it proves:
   Sleep, and set deadlines, in multiples of it. What is compared with `==` must not depend on how
   exactly a host keeps time: compare orders, or measure with
   `pytest.approx(3 * tick, abs=tick / 2)`, and keep two events of different tasks at least a tick apart.
+  Where time is real, a test that fails is run again with a tick five times as long, since a busy machine
+  delays it; it fails if that fails too, and the report names it if it passes.
 - The fixture `host` tells about the host: `host.name`, `host.backend` (`"asyncio"` or `"trio"`),
   `host.virtual`, `host.tick`.
 - A run fails if a task is still alive when its function returns, and if the loop's exception handler is

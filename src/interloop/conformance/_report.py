@@ -31,6 +31,7 @@ class TestRun:
     message: str = ""
     details: str = ""
     seconds: float = 0
+    repeated: bool = False
 
     @property
     def name(self) -> str:
@@ -129,6 +130,10 @@ class Report:
         """The tests that could not be run where they should have been."""
         return [test for test in self.tests if test.outcome == "skipped" and not test.only]
 
+    def repeated(self) -> list[TestRun]:
+        """The tests that passed only when they were run again with a longer tick."""
+        return [test for test in self.tests if test.outcome == "passed" and test.repeated]
+
     def deviations(self) -> list[tuple[str, str, str]]:
         """What the hosts declare: host, rule, reason."""
         return [(name, *item) for name in self.hosts for item in self.deviations_of(name).items()]
@@ -179,6 +184,7 @@ class Report:
                 }
                 for rule in self.rules
             },
+            "passed_with_a_longer_tick": [test.id for test in self.repeated()],
             "failures": [
                 {
                     "test": test.id,

@@ -120,7 +120,9 @@ class _Process:
             run.outcome, run.message = "skipped", event["message"]
         elif when == "call":
             run.outcome = "passed"
-        for name, value in event["properties"].items():
-            setattr(self.host, name, value)
+        properties = event["properties"]
+        self.host.backend = properties.get("backend", self.host.backend)
+        self.host.versions = properties.get("versions", self.host.versions)
+        run.repeated = properties.get("repeated", False)
         if when == "teardown":
             self._on_end(run)

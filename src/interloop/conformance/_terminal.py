@@ -136,8 +136,9 @@ def _hosts(report: Report) -> Table:
 
 def _remarks(report: Report) -> list[str]:
     skipped = [f"not tested: {test.id}: {test.message}" for test in report.skipped()]
+    repeated = [f"passed with a longer tick: {test.id}" for test in report.repeated()]
     deviations = report.deviations()
-    return skipped + [f"declared deviation: {rule} on {host}: {reason}" for host, rule, reason in deviations]
+    return skipped + repeated + [f"declared deviation: {rule} on {host}: {reason}" for host, rule, reason in deviations]
 
 
 def _verdict(report: Report) -> Text:

@@ -210,7 +210,7 @@ async def test_afterwards_nothing_is_cancelled(pattern: Pattern, tick: float) ->
 
 @rule("P1", "P2", "P3")
 @each_pattern
-@pytest.mark.parametrize("wrong", [None, 5, sleep_forever], ids=repr)
+@pytest.mark.parametrize("wrong", [None, 5, sleep_forever], ids=["None", "5", "function"])
 async def test_what_is_no_coroutine_is_refused_and_all_coroutines_are_closed(
     pattern: Pattern, wrong: Any
 ) -> None:
@@ -1103,7 +1103,7 @@ async def test_as_completed_is_entered_once() -> None:
 
 
 @rule("P3")
-@pytest.mark.parametrize("wrong", [None, 5, checkpoint], ids=repr)
+@pytest.mark.parametrize("wrong", [None, 5, checkpoint], ids=["None", "5", "function"])
 async def test_what_is_no_iterable_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError) as caught:
         as_completed(wrong)

@@ -43,6 +43,7 @@ class Host:
         name: what `--host` calls it.
         runner: runs an async function to its end.
         virtual: whether sleeping costs nothing there.
+        real_tick: the unit of time of tests where time is real, in seconds.
         packages: what must be installed, by import name.
         python: the oldest Python that has it.
         deviations: rules that do not hold there, each with the reason.
@@ -51,6 +52,7 @@ class Host:
     name: str
     runner: Callable[[Main], object] = field(repr=False)
     virtual: bool = False
+    real_tick: float = 0.02
     packages: tuple[str, ...] = ()
     python: tuple[int, int] = (3, 11)
     deviations: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -58,7 +60,7 @@ class Host:
     @property
     def tick(self) -> float:
         """The unit of time of tests, in seconds."""
-        return 1.0 if self.virtual else 0.02
+        return 1.0 if self.virtual else self.real_tick
 
     def missing(self) -> str | None:
         """Why the host cannot run here, or `None` if it can."""
