@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+import interloop.conformance as conformance_suite
+
 pytestmark = pytest.mark.timeout(120)
 
 CONFORMS, FAILED, USAGE = 0, 1, 2
@@ -48,6 +50,11 @@ HOSTS = dedent(
         except FileExistsError:
             return False
         return True
+
+    def stumbles_once(async_fn):
+        good(async_fn)
+        if not once("asked for its backend") and once("stumbled"):
+            raise RuntimeError("a busy machine")
 
     def hangs_once(async_fn):
         if once("hung"):
@@ -131,6 +138,12 @@ def test_a_declared_deviation_is_no_failure(tmp_path: Path) -> None:
     assert code == CONFORMS
     cell = report["cells"]["W2"]["their_hosts:declares_w2"]
     assert (cell["outcome"], cell["failed"], cell["reason"]) == ("deviates", 8, "it takes any number")
+
+
+def test_where_time_is_real_a_failed_test_is_run_again(tmp_path: Path) -> None:
+    code, report = report_of(tmp_path, "--host", "their_hosts:stumbles_once")
+    assert code == CONFORMS
+    assert len(report["passed_with_a_longer_tick"]) == 1
 
 
 def test_a_host_that_never_runs_the_function(tmp_path: Path) -> None:
@@ -232,6 +245,42 @@ def test_the_users_configuration_is_not_picked_up(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_plugin")
     code, _ = report_of(tmp_path, "--host", "asyncio")
     assert code == CONFORMS
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ("def test_it(): pass", "without a @rule: test_wrong.py::test_it[asyncio]"),
+        (
+            """
+            import pytest
+            from interloop.conformance import rule
+
+            @rule("G1")
+            @pytest.mark.parametrize("value", [object()], ids=repr)
+            def test_it(value): pass
+            """,
+            "with an address in the id, give `ids`: test_wrong.py::test_it[asyncio-<object object at 0x",
+        ),
+        (
+            """
+            from interloop.conformance import rule
+
+            @rule("G0")
+            def test_it(): pass
+            """,
+            "ValueError: no such rule: G0; there are D1, ",
+        ),
+    ],
+)
+def test_a_test_that_could_not_be_reported_on_is_refused(tmp_path: Path, test: str, message: str) -> None:
+    (tmp_path / "test_wrong.py").write_text(dedent(test))
+    configuration = Path(conformance_suite.__file__).parent / "pytest.ini"
+    options = ["--host=asyncio", f"--config-file={configuration}", f"--rootdir={tmp_path}"]
+    command = [sys.executable, "-m", "pytest", *options, "test_wrong.py"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode in (2, 4)
+    assert message in run.stdout + run.stderr
 
 
 def test_the_page(tmp_path: Path) -> None:

@@ -99,8 +99,8 @@ async def start(
             status._abandoned = True
             task.cancel()
             await backend.shield(task._wait())
-            if status._error is not None:  # it came before the cancellation, but too late to be raised here
-                group.create_background_task(_fail(status._error))
+            if status._error is not None:  # it came before the cancellation, but this call did not see it
+                _hand_over(status._error, group)
         raise
     if status._error is not None:
         try:
@@ -135,5 +135,13 @@ async def _run(
         status._ready_or_ended.set()
 
 
-async def _fail(error: BaseException) -> None:
-    raise error
+def _hand_over(error: BaseException, group: TaskGroup) -> None:
+    """Make it an error of the group, or raise it here if the child was the last that the group waited for."""
+
+    async def fail() -> None:
+        raise error
+
+    try:
+        group.create_background_task(fail())
+    except RuntimeError:
+        raise error from None

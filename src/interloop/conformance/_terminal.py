@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from textwrap import indent
 from types import TracebackType
 from typing import Self
@@ -134,11 +135,13 @@ def _hosts(report: Report) -> Table:
     return table
 
 
-def _remarks(report: Report) -> list[str]:
-    skipped = [f"not tested: {test.id}: {test.message}" for test in report.skipped()]
-    repeated = [f"passed with a longer tick: {test.id}" for test in report.repeated()]
-    deviations = report.deviations()
-    return skipped + repeated + [f"declared deviation: {rule} on {host}: {reason}" for host, rule, reason in deviations]
+def _remarks(report: Report) -> Iterator[str]:
+    for test in report.skipped():
+        yield f"not tested: {test.id}: {test.message}"
+    for test in report.repeated():
+        yield f"passed with a longer tick: {test.id}"
+    for host, rule, reason in report.deviations():
+        yield f"declared deviation: {rule} on {host}: {reason}"
 
 
 def _verdict(report: Report) -> Text:
