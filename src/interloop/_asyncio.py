@@ -53,7 +53,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from . import abc
-from ._checks import is_coroutine, not_a_coroutine
+from ._checks import check_child
 from ._error_list import ErrorList
 from ._errors import (
     already_entered,
@@ -445,7 +445,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
     def create_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
-        self._check(coro, "create_task()")
+        self._check(coro, context, "create_task()")
         task: Task[T] = Task(self)
         if self._ordinary < self._limit:
             self._start_ordinary(task, coro, name, context)
@@ -459,16 +459,15 @@ class TaskGroup(_Scope, abc.TaskGroup):
     def create_background_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
-        self._check(coro, "create_background_task()")
+        self._check(coro, context, "create_background_task()")
         task: Task[T] = Task(self)
         self._start(task, coro, name, context)
         self._background.add(task)
         self._end_background()
         return task
 
-    def _check(self, coro: Coroutine[Any, Any, Any], call: str) -> None:
-        if not is_coroutine(coro):
-            raise not_a_coroutine(coro, call)
+    def _check(self, coro: Coroutine[Any, Any, Any], context: Context | None, call: str) -> None:
+        check_child(coro, context, call)
         if not self._entered or self._finished():
             coro.close()
             raise RuntimeError(f"{self!r} {'is finished' if self._entered else 'has not been entered'}")
@@ -659,7 +658,7 @@ class _NativeTaskGroup(asyncio.TaskGroup):
     def create_task(  # type: ignore[override, unused-ignore]  # typeshed admits generators, which asyncio refuses
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[T]:
-        self._group._check(coro, "create_task()")
+        self._group._check(coro, context, "create_task()")
         task: Task[T] = Task(self._group)
         self._group._start_ordinary(task, coro, name, context)  # as a nursery, it knows no limit
         return task.native

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from contextvars import Context
 from math import isnan
 from typing import Any, TypeGuard
 
@@ -38,3 +39,12 @@ def not_a_coroutine(value: object, call: str) -> TypeError:
     else:
         advice = "pass a call of an async function"
     return TypeError(f"{call} expects a coroutine object, got {value!r}; {advice}")
+
+
+def check_child(coro: object, context: object, call: str) -> None:
+    """Refuse what cannot be a child (G8, G10)."""
+    if not is_coroutine(coro):
+        raise not_a_coroutine(coro, call)
+    if context is not None and not isinstance(context, Context):
+        coro.close()
+        raise TypeError(f"{call} expects a contextvars.Context, or None, as `context`, got {context!r}")

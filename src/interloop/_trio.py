@@ -32,7 +32,7 @@ from typing import Any, Self, TypeVar
 import trio
 
 from . import abc
-from ._checks import is_coroutine, not_a_coroutine
+from ._checks import check_child
 from ._error_list import ErrorList
 from ._errors import (
     already_entered,
@@ -208,7 +208,8 @@ class TaskGroup(abc.TaskGroup):
     def create_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
-        task: Task[T] = self._child(coro, name, "create_task()")
+        check_child(coro, context, "create_task()")
+        task: Task[T] = self._child(coro, name)
         if self._ordinary < self._limit:
             self._ordinary += 1
             self._start(task, coro, context)
@@ -225,15 +226,14 @@ class TaskGroup(abc.TaskGroup):
     def create_background_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
-        task: Task[T] = self._child(coro, name, "create_background_task()")
+        check_child(coro, context, "create_background_task()")
+        task: Task[T] = self._child(coro, name)
         self._background.add(task)
         self._start(task, coro, context)
         self._end_background()
         return task
 
-    def _child(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
-        if not is_coroutine(coro):
-            raise not_a_coroutine(coro, call)
+    def _child(self, coro: Coroutine[Any, Any, T], name: str | None) -> Task[T]:
         if self._nursery is None:
             coro.close()
             raise RuntimeError(f"{self!r} has not been entered")

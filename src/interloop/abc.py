@@ -157,7 +157,7 @@ class TaskGroup(ABC):
             context: the context to run in; a copy of the caller's if not given (G10).
 
         Raises:
-            TypeError: `coro` is not a coroutine object (G8).
+            TypeError: `coro` is not a coroutine object, or `context` not a context; `coro` is closed (G8).
             RuntimeError: the group was not entered, or is finished; `coro` is closed (G8).
         """
 

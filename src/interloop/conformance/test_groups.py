@@ -1737,6 +1737,18 @@ async def test_a_name_and_a_context_together() -> None:
     assert context[variable] == "set by the child"
 
 
+@rule("G10", "G8")
+async def test_what_is_no_context_is_refused_and_the_coroutine_is_closed() -> None:
+    coro = checkpoint()
+    async with task_group() as tg:
+        with pytest.raises(
+            TypeError, match=r"expects a contextvars.Context, or None, as `context`, got 'main'"
+        ):
+            tg.create_task(coro, context="main")  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="cannot reuse"):
+        coro.send(None)
+
+
 # G11: a finished child is released at once, and a group keeps nothing alive
 
 
