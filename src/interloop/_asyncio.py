@@ -61,6 +61,7 @@ from ._errors import (
     first_leaf,
     left_in_another_task,
     left_out_of_order,
+    not_open,
 )
 
 T = TypeVar("T")
@@ -173,10 +174,11 @@ def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: BaseExcep
 class _Queued:
     """What a child that waits for a slot of its group's limit has in the place of a native task (G14)."""
 
-    __slots__ = ("left_queue", "name")
+    __slots__ = ("left_queue", "name", "starting")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.starting: Coroutine[Any, Any, Any] | None = None
         self.left_queue = asyncio.Event()
 
 
@@ -192,11 +194,10 @@ class Task(abc.Task[T_co]):
         self._cancelled = False
 
     def _now(self) -> asyncio.Task[T_co] | _Queued:
-        if isinstance(self._native, _Queued) and self._native.left_queue.is_set() and not self._cancelled:
+        if isinstance(self._native, _Queued) and self._native.starting is not None:
             # an eager loop runs the first step of a task before it hands out the task
-            current: asyncio.Task[Any] | None = asyncio.current_task()
-            assert current is not None
-            return current
+            tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._loop)
+            return next(task for task in tasks if task.get_coro() is self._native.starting)
         return self._native
 
     @property
@@ -204,7 +205,7 @@ class Task(abc.Task[T_co]):
         now = self._now()
         if isinstance(now, _Queued):
             raise RuntimeError(
-                f"{self!r} waits for a slot of its group's limit, so there is no native task yet"
+                f"{self!r} has not got a slot of its group's limit, so there is no native task"
             )
         return now
 
@@ -513,6 +514,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
             task, (coro, name, context) = self._queue.popitem(last=False)
             assert isinstance(task._native, _Queued)
             task._native.left_queue.set()
+            task._native.starting = coro
             self._start_ordinary(task, coro, name, context)
 
     def _drop(self, task: Task[Any]) -> None:
@@ -521,7 +523,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
         coro.close()
         task._cancelled = True
         assert isinstance(task._native, _Queued)
-        task._native.left_queue.set()
+        # after the cancellation is delivered, if it is the waiter's as well (T2)
+        self._loop.call_soon(task._native.left_queue.set)
 
     def _drop_queue(self) -> None:
         while self._queue:
@@ -540,7 +543,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
             self._cancel()
 
     def _finished(self) -> bool:
-        return self._entered and not self._in_body and not self._tasks
+        return self._entered and not self._in_body and not self._tasks and not self._ordinary
 
     def _child_ended(self, child: Task[Any]) -> None:
         native = child.native
@@ -565,7 +568,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
         task = self._task
-        assert task is not None
+        if task is None:
+            raise not_open(self)
         self._in_body = False
         if asyncio.current_task() is not task:
             self._cancel()  # G9: no child outlives the error
@@ -711,11 +715,12 @@ class Deadline(_Scope, abc.Deadline):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
+        if self._task is None:
+            raise not_open(self)
         own_cancellation = self._expired
         self._expired = self._expired or self._is_due()  # L8
         self._stop_timer()
         task = self._task
-        assert task is not None
         from_outside = self._leave()
         if not own_cancellation or exc is None:
             return None

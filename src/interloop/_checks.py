@@ -13,6 +13,12 @@ def seconds(value: object, argument: str) -> float:
     # bool is an int, but deadline(True) is a mistake
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{argument} expects a number of seconds, got {value!r}")
+    try:
+        value = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{argument} expects a number of seconds, got an integer that is too large"
+        ) from None
     if isnan(value):
         raise ValueError(f"{argument} expects a number of seconds, got NaN")
     return value

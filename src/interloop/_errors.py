@@ -39,6 +39,10 @@ def already_entered(scope: object) -> RuntimeError:
     return RuntimeError(f"{scope!r} has already been entered; a scope is used once, make a new one")
 
 
+def not_open(scope: object) -> RuntimeError:
+    return RuntimeError(f"{scope!r} cannot be left: it was not entered, or has been left already")
+
+
 def left_in_another_task(scope: object, entered_in: str, left_in: str) -> RuntimeError:
     return RuntimeError(
         f"{scope!r} was entered in task {entered_in!r} but is being left in task {left_in!r}. "

@@ -48,6 +48,7 @@ def deadline(delay: float | None = None, *, at: float | None = None, suppress: b
         suppress: just leave the block instead of raising `TimeoutError`; `expired()` tells.
 
     Raises:
+        TimeoutError: on leaving the block, if the deadline cut it short.
         TypeError: `delay` or `at` is not a number, or both are given.
         ValueError: `delay` or `at` is NaN.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
@@ -83,6 +84,7 @@ async def shield(coro: Coroutine[Any, Any, T], *, timeout: float | None = None) 
         timeout: seconds after which `coro` is cancelled and `TimeoutError` raised; `None`: no limit.
 
     Raises:
+        TimeoutError: the `timeout` came.
         TypeError, ValueError: `coro` is not a coroutine object, or `timeout` not a number; `coro` is closed.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """

@@ -96,6 +96,7 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
 
     Raises:
         ExceptionGroup: the first failure cancels the others, and all errors are raised together (G3).
+        TaskCancelled: a coroutine ended as cancelled by itself, as one can on asyncio.
         TypeError, ValueError: an argument is not a coroutine object, or `limit` is not a positive integer;
             all coroutines are closed.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2); all coroutines are closed.
@@ -122,6 +123,7 @@ async def first(*coros: _Coro[T]) -> T:
 
     Raises:
         ExceptionGroup: all failed; or one of the others failed while it was being cancelled.
+        TaskCancelled: every coroutine ended as cancelled by itself, as one can on asyncio.
         TypeError: no argument, or one that is not a coroutine object; all coroutines are closed.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2); all coroutines are closed.
     """
@@ -195,7 +197,9 @@ class AsCompleted(Generic[T]):
         self._exhausted = False
         self._one_was_cancelled = False  # by itself, as a coroutine can end on asyncio
         self._left = False
-        self._change: NativeEvent | None = None  # set, and replaced, whenever one of the three above changes
+        self._change: NativeEvent | None = (
+            None  # set, and replaced, whenever what an iteration looks at changes
+        )
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -212,16 +216,19 @@ class AsCompleted(Generic[T]):
             return await self._group.__aexit__(exc_type, exc, tb)
         finally:
             self._left = True
+            self._changed()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        if self._change is None or self._left:
-            raise RuntimeError(
-                "as_completed() is iterated over inside `async with as_completed(...) as results:`"
-            )
-        while not self._results:
+        while True:
+            if self._change is None or self._left:
+                raise RuntimeError(
+                    "as_completed() is iterated over inside `async with as_completed(...) as results:`"
+                )
+            if self._results:
+                break
             if self._exhausted and not self._running:
                 if self._one_was_cancelled:
                     raise TaskCancelled("a coroutine given to as_completed() ended as cancelled")
@@ -292,7 +299,8 @@ def as_completed(
 
     Used as `async with as_completed(...) as results: async for result in results:`. Leaving the block early
     cancels the rest and waits for it. The first failure cancels all, and comes out of the block as an
-    `ExceptionGroup` (G3).
+    `ExceptionGroup` (G3); so does a `TaskCancelled` if a coroutine ended as cancelled by itself, as one can
+    on asyncio. Iterating outside the block is a `RuntimeError`.
 
     Args:
         coros: coroutine objects, in an iterable or an async iterable. A generator is only asked for the next

@@ -110,6 +110,8 @@ async def start(
     if task.done() and task.cancelled() and not status._started:
         raise TaskCancelled(f"task {task.get_name()!r} was cancelled before it called task_status.started()")
     if not status._started:
+        await backend.checkpoint()  # it may have ended by what cancels the group, as SystemExit
+        await task
         raise RuntimeError(f"{fn!r} returned without calling task_status.started()")
     return status._value
 

@@ -40,6 +40,7 @@ from ._errors import (
     first_leaf,
     left_in_another_task,
     left_out_of_order,
+    not_open,
 )
 
 T = TypeVar("T")
@@ -113,7 +114,7 @@ class Task(abc.Task[T_co]):
             return self._native
         if self._started is None:
             raise RuntimeError(
-                f"{self!r} waits for a slot of its group's limit, so there is no native task yet"
+                f"{self!r} has not got a slot of its group's limit, so there is no native task"
             )
         # before its first step
         return next(task for task in self._group.native.child_tasks if task.coro is self._started)
@@ -136,6 +137,7 @@ class Task(abc.Task[T_co]):
     async def _out_of_queue(self) -> None:
         if self._left_queue is not None:
             await self._left_queue.wait()
+            await trio.lowlevel.checkpoint_if_cancelled()  # T2: as in `_wait`
 
     async def _wait(self) -> None:
         if self._native is trio.lowlevel.current_task():
@@ -317,12 +319,14 @@ class TaskGroup(abc.TaskGroup):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        nursery = self.native
+        nursery = self._nursery
+        if nursery is None or self._left:
+            raise not_open(self)
         current = trio.lowlevel.current_task()
         if current is not nursery.parent_task:
             self.cancel()
             raise left_in_another_task(self, nursery.parent_task.name, current.name)
-        if current.child_nurseries[-1] is not nursery:
+        if current.child_nurseries[-1:] != [nursery]:
             self.cancel()
             raise left_out_of_order(self)
 
@@ -405,7 +409,8 @@ class Deadline(abc.Deadline):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        assert self._task is not None
+        if self._task is None:
+            raise not_open(self)
         current = trio.lowlevel.current_task()
         if current is not self._task:
             raise left_in_another_task(self, self._task.name, current.name)

@@ -1597,6 +1597,18 @@ async def test_leaving_a_scope_before_the_one_inside_it_is_refused(
     assert "left in the reverse order of entering" in refusal
 
 
+@rule("G9", "L6")
+@pytest.mark.parametrize("make", [task_group, deadline], ids=["group", "deadline"])
+async def test_leaving_what_is_not_open_is_refused(make: Callable[[], TaskGroup | Deadline]) -> None:
+    scope = make()
+    with pytest.raises(RuntimeError, match="it was not entered, or has been left already"):
+        await scope.__aexit__(None, None, None)
+    async with scope:
+        pass
+    with pytest.raises(RuntimeError, match="it was not entered, or has been left already"):
+        await scope.__aexit__(None, None, None)
+
+
 # G10: a child carries its name, and runs in a copy of the caller's context or a given one
 
 variable: ContextVar[str] = ContextVar("variable", default="default")

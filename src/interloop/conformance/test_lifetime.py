@@ -327,7 +327,7 @@ async def test_a_waiting_child_has_no_native_task_yet() -> None:
     async with task_group(limit=1) as tg:
         tg.create_task(gate.pass_through())
         waiting = tg.create_task(checkpoint(), name="warm-up")
-        with pytest.raises(RuntimeError, match="'warm-up'.* waits for a slot of its group's limit"):
+        with pytest.raises(RuntimeError, match="'warm-up'.* has not got a slot of its group's limit"):
             waiting.native
         gate.opened = True
     assert native_name(waiting) == "warm-up"
@@ -1075,6 +1075,25 @@ async def test_all_background_tasks_are_cancelled(tick: float) -> None:
 
 
 @rule("G15")
+async def test_all_background_tasks_are_cancelled_at_once(tick: float) -> None:
+    log: list[str] = []
+
+    async def background() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            log.append("cancelled")
+            await shield(sleep(tick))
+            log.append("ended")
+
+    async with task_group() as tg:
+        for _ in range(3):
+            tg.create_background_task(background())
+        await checkpoint()
+    assert log == ["cancelled"] * 3 + ["ended"] * 3
+
+
+@rule("G15")
 async def test_the_block_waits_for_the_clean_up_of_a_background_task(tick: float) -> None:
     log: list[str] = []
     async with task_group() as tg:
@@ -1321,6 +1340,24 @@ async def test_background_tasks_created_when_nothing_else_is_left_run_to_their_f
         tg.create_background_task(starter())
         await checkpoint()
     assert sorted(log) == ["ended 1", "ended 2", "ended 3", "started 1", "started 2", "started 3"]
+
+
+@rule("G15")
+async def test_a_background_task_created_when_nothing_else_is_left_is_cancelled_at_once(tick: float) -> None:
+    log: list[str] = []
+
+    async def background() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            tg.create_background_task(note_the_end(log, "second"))
+            await shield(sleep(3 * tick))
+            log.append("first")
+
+    async with task_group() as tg:
+        tg.create_background_task(background())
+        await checkpoint()
+    assert log == ["second", "first"]
 
 
 @rule("G15", "G6")
@@ -2284,13 +2321,20 @@ async def test_start_is_cancelled_in_every_phase(ticks: int, tick: float) -> Non
 
 
 @rule("T5")
-async def test_a_child_that_is_ready_when_the_caller_of_start_is_cancelled_lives_on(tick: float) -> None:
+@pytest.mark.parametrize("ready_first", [True, False])
+async def test_a_child_that_is_ready_when_the_caller_of_start_is_cancelled_lives_on(
+    ready_first: bool, tick: float
+) -> None:
     log: list[str] = []
 
     async def child(scope: TaskGroup, *, task_status: TaskStatus[None]) -> None:
         await checkpoint()
-        task_status.started()
-        scope.cancel()
+        if ready_first:
+            task_status.started()
+            scope.cancel()
+        else:
+            scope.cancel()
+            task_status.started()
         await sleep(tick)
         log.append("child")
 
@@ -2544,3 +2588,42 @@ async def test_several_children_start_at_once(tick: float) -> None:
         async with task_group() as starting:
             starts = [starting.create_task(tg.start(child, number)) for number in range(5)]
         assert [task.result() for task in starts] == [0, 1, 2, 3, 4]
+
+
+@rule("G14", "T2", "L1")
+async def test_the_body_that_awaits_a_waiting_child_is_cancelled_with_it(tick: float) -> None:
+    with pytest.raises(TimeoutError):
+        with deadline(tick):
+            async with task_group(limit=1) as tg:
+                tg.create_task(sleep_forever())
+                await tg.create_task(checkpoint())
+
+
+@rule("G14", "T2", "G6")
+async def test_the_body_that_awaits_a_waiting_child_ends_quietly_when_a_child_cancels_the_group() -> None:
+    async def cancel(tg: TaskGroup) -> None:
+        await checkpoint()
+        tg.cancel()
+        await sleep_forever()
+
+    async with task_group(limit=1) as tg:
+        tg.create_task(cancel(tg))
+        await tg.create_task(checkpoint())
+
+
+@rule("G14", "T5", "G3")
+async def test_a_failure_while_start_waits_for_a_slot_comes_out_alone() -> None:
+    error = ValueError()
+
+    async def fail() -> None:
+        await checkpoint()
+        raise error
+
+    async def ready(*, task_status: TaskStatus[None]) -> None:
+        task_status.started()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group(limit=1) as tg:
+            tg.create_task(fail())
+            await tg.start(ready)
+    assert caught.value.exceptions == (error,)

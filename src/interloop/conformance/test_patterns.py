@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from interloop import (
+    AsCompleted,
     NoAsyncContext,
     TaskCancelled,
     as_completed,
@@ -626,6 +627,14 @@ async def test_results_come_as_they_are_ready(tick: float) -> None:
 
 
 @rule("P3")
+async def test_results_that_were_not_taken_stay_in_the_order_of_their_coming(tick: float) -> None:
+    coros = [answer("slow", 5 * tick), answer("quick", tick), answer("middle", 3 * tick)]
+    async with as_completed(coros) as results:
+        await sleep(7 * tick)
+        assert [result async for result in results] == ["quick", "middle", "slow"]
+
+
+@rule("P3")
 async def test_a_result_is_given_while_others_still_run(tick: float) -> None:
     log: list[str] = []
     coros: list[Coroutine[Any, Any, Any]] = [answer("quick", tick), note_the_end(log)]
@@ -1116,3 +1125,16 @@ async def test_a_single_coroutine_is_refused_and_closed() -> None:
     with pytest.raises(TypeError, match="expects an iterable of coroutine objects, got <coroutine object"):
         as_completed(coro)  # type: ignore[arg-type]
     assert closed([coro])
+
+
+@rule("P3")
+async def test_whoever_still_iterates_when_the_block_is_left_is_told_so(tick: float) -> None:
+    async def iterate(results: AsCompleted[Any]) -> None:
+        with pytest.raises(RuntimeError, match="inside `async with as_completed"):
+            async for _ in results:
+                pass
+
+    async with task_group() as tg:
+        async with as_completed([answer(1), sleep_forever()]) as results:
+            tg.create_task(iterate(results))
+            await sleep(tick)
