@@ -119,7 +119,7 @@ def test_a_broken_host_fails(tmp_path: Path) -> None:
     failure = report["failures"][0]
     assert failure["test"].startswith("test_waiting.py::test_a_negative_or_nan_sleep_is_refused[their_hosts:")
     assert failure["rules"] == ["W2"]
-    assert failure["message"] == "Failed: DID NOT RAISE ValueError"
+    assert "DID NOT RAISE" in failure["message"]
     assert "await sleep(seconds)" in failure["details"] or "with pytest.raises" in failure["details"]
 
 
@@ -129,7 +129,7 @@ def test_failures_are_named_with_their_cause(tmp_path: Path) -> None:
     assert "FAIL 8" in run.stdout
     assert "test_sleeping_until_nan_is_refused" not in run.stdout
     assert "test_a_negative_or_nan_sleep_is_refused[their_hosts:fails_w2-nan]  W2" in run.stdout
-    assert "DID NOT RAISE ValueError" in run.stdout
+    assert "DID NOT RAISE" in run.stdout
     assert run.stdout.splitlines()[-1] == "1 passed, 8 failed"
 
 

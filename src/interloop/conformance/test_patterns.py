@@ -478,10 +478,10 @@ async def test_a_result_that_comes_while_the_others_are_being_cancelled_is_dropp
     async def loser() -> str:
         try:
             await sleep_forever()
-        finally:
+        except BaseException:
             await shield(sleep(tick))
             log.append("loser")
-            return "too late"
+        return "too late"
 
     assert await first(loser(), answer("quick"), loser()) == "quick"
     assert log == ["loser", "loser"]
