@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ._report import NOT_RUN, HostRun, Report, TestRun
 
 HERE = Path(__file__).parent
-MAX_DEATHS = 3
+MAX_DEATHS = 10
 MACHINERY = tuple(f"{os.sep}{package}{os.sep}" for package in ("_pytest", "pluggy"))
 USERS_OWN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 ENDED = (0, 1, 5)  # pytest's exit codes when all passed, some failed, or there was none
