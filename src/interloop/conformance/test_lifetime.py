@@ -1790,7 +1790,7 @@ async def test_the_memory_held_by_deferred_errors_is_bounded(caplog: pytest.LogC
             del task
             await checkpoint()
             caplog.clear()
-            await until(lambda: count(alive) == MAX_DEFERRED)
+            await until(lambda: len(alive) == MAX_DEFERRED)
 
 
 @rule("G16")
