@@ -333,10 +333,13 @@ async def test_nothing_is_kept_after_a_failure(pattern: Pattern) -> None:
         finally:
             del error
 
-    try:
-        await pattern(child(), child())
-    except* Loaded:
-        assert len(alive) > 0
+    async def run() -> None:
+        try:
+            await pattern(child(), child())
+        except* Loaded:
+            assert len(alive) > 0
+
+    await run()  # in a frame of its own, which may keep the error on PyPy
     gc.collect()
     assert count(alive) == 0
 
