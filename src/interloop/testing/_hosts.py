@@ -148,7 +148,10 @@ class _Watched(Generic[T]):
 
     def outcome(self) -> T:
         __tracebackhide__ = True
-        gc.collect()  # asyncio reports the error of a task that nobody awaited when the task is deleted
+        if sys.implementation.name == "cpython":
+            # asyncio reports the error of a task that nobody awaited when the task is deleted. Elsewhere a
+            # collection looks at every object there is, which takes longer than most tests do.
+            gc.collect()
         error, self.error = self.error, None
         try:
             if self.left:
