@@ -7,18 +7,16 @@ import gc
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from inspect import iscoroutinefunction, signature
 from math import inf
+from pathlib import Path
 from time import monotonic
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from ..testing import HOSTS, Host, find_host
 from ._rules import RULES
-
-SECOND_ATTEMPT = 5  # times as long a tick
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--host", action="append", help="a host to run on (default: all that are installed)")
     group.addoption("--rule", action="append", choices=list(RULES), help="a rule to test (default: all)")
     group.addoption("--timeout", type=float, default=30, help="when a test hangs, in seconds (default: 30)")
+    group.addoption("--part", metavar="K/N", default="1/1", help="run the K-th of N parts of the tests")
     group.addoption("--after", metavar="TEST", help="begin after this test")
     group.addoption("--events", action="store_true", help="print what happens as lines of JSON")
 
@@ -37,6 +36,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_HangGuard(cast(float, config.getoption("--timeout"))))
     if config.getoption("--events"):
         config.pluginmanager.register(_Events())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    wanted = config.getoption("--rule")
+    if not wanted or collection_path.suffix != ".py":
+        return None
+    # importing a chapter takes longer than most of its rules do
+    text = collection_path.read_text(encoding="utf-8")
+    return None if any(f'"{rule_id}"' in text for rule_id in wanted) else True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -56,9 +64,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unstable:  # another process would not find the test again
         raise pytest.UsageError(f"with an address in the id, give `ids`: {', '.join(unstable)}")
     wanted = set(config.getoption("--rule") or RULES)
-    after = config.getoption("--after")
-    begin = [item.nodeid for item in items].index(after) + 1 if after else 0
-    items[:] = [item for item in items[begin:] if wanted & set(rules_of(item))]
+    part, parts = map(int, config.getoption("--part").split("/"))
+    items[:] = [item for item in items if wanted & set(rules_of(item))][part - 1 :: parts]
+    if after := config.getoption("--after"):
+        del items[: [item.nodeid for item in items].index(after) + 1]
 
 
 def rules_of(item: pytest.Item) -> tuple[str, ...]:
@@ -95,28 +104,12 @@ def pytest_runtest_setup() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     __tracebackhide__ = True
-    host = cast(Host, pyfuncitem.funcargs["host"])
-    if not host.virtual:
-        # A busy machine delays what takes real time: what is broken fails with longer ticks as well.
-        try:
-            _call(pyfuncitem, host)
-        except (Exception, pytest.fail.Exception):
-            host = replace(host, real_tick=SECOND_ATTEMPT * host.real_tick)
-            pyfuncitem.user_properties.append(("repeated", True))
-        else:
-            return True
-    _call(pyfuncitem, host)
-    return True
-
-
-def _call(item: pytest.Function, host: Host) -> None:
-    __tracebackhide__ = True
-    fixtures: dict[str, Any] = {**item.funcargs, "host": host, "tick": host.tick}
-    arguments = {name: fixtures[name] for name in signature(item.obj).parameters}
-    if iscoroutinefunction(item.obj):
-        host.run(lambda: item.obj(**arguments))
+    arguments = {name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters}
+    if iscoroutinefunction(pyfuncitem.obj):
+        cast(Host, pyfuncitem.funcargs["host"]).run(lambda: pyfuncitem.obj(**arguments))
     else:
-        item.obj(**arguments)
+        pyfuncitem.obj(**arguments)
+    return True
 
 
 @pytest.hookimpl(trylast=True)

@@ -52,7 +52,7 @@ class Host:
     name: str
     runner: Callable[[Main], object] = field(repr=False)
     virtual: bool = False
-    real_tick: float = 0.02
+    real_tick: float = 0.05
     packages: tuple[str, ...] = ()
     python: tuple[int, int] = (3, 11)
     deviations: Mapping[str, str] = field(default_factory=dict[str, str])
