@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "rule(*ids, only=None): the rules of the contract that a test proves")
+    config.addinivalue_line("markers", "rule(*ids, only=None, host=None): the rules that a test proves")
     if config.getoption("tbstyle", "auto") == "auto":
         config.option.tbstyle = "short"
     config.pluginmanager.register(_HangGuard(cast(float, config.getoption("--timeout"))))
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unstable:  # another process would not find the test again
         raise pytest.UsageError(f"with an address in the id, give `ids`: {', '.join(unstable)}")
     wanted = set(config.getoption("--rule") or RULES)
-    part, parts = map(int, config.getoption("--part").split("/"))
+    part, parts = map(int, str(config.getoption("--part")).split("/"))
     items[:] = [item for item in items if wanted & set(rules_of(item))][part - 1 :: parts]
     if after := config.getoption("--after"):
         del items[: [item.nodeid for item in items].index(after) + 1]
@@ -74,8 +74,11 @@ def rules_of(item: pytest.Item) -> tuple[str, ...]:
     return tuple(rule for mark in item.iter_markers("rule") for rule in mark.args)
 
 
-def only_backend_of(item: pytest.Item) -> str | None:
-    return next((mark.kwargs["only"] for mark in item.iter_markers("rule") if mark.kwargs["only"]), None)
+def about_alone(item: pytest.Item) -> tuple[str | None, str | None]:
+    """The backend and the host that the test is about, if it is about one alone."""
+    marks = [mark.kwargs for mark in item.iter_markers("rule")]
+    only, host = ([mark[key] for mark in marks if mark[key]] for key in ("only", "host"))
+    return next(iter(only), None), next(iter(host), None)
 
 
 @pytest.fixture
@@ -90,9 +93,9 @@ def _about_this_host(
 ) -> None:
     record_property("backend", host.backend)
     record_property("versions", host.versions)
-    only = only_backend_of(request.node)
-    if only and host.backend != only:
-        pytest.skip(f"about {only} alone")
+    only_backend, only_host = about_alone(request.node)
+    if only_backend not in (None, host.backend) or only_host not in (None, host.name):
+        pytest.skip(f"about {only_host or only_backend} alone")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -162,7 +165,7 @@ class _Events:
         self._tell(
             when="collected",
             tests=[
-                {"id": item.nodeid, "rules": rules_of(item), "only": only_backend_of(item)}
+                {"id": item.nodeid, "rules": rules_of(item), "only": any(about_alone(item))}
                 for item in session.items
             ],
         )

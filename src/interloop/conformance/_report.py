@@ -26,7 +26,7 @@ class TestRun:
     id: str
     host: str
     rules: tuple[str, ...]
-    only: str | None
+    only: bool  # about one backend, or one host, alone
     outcome: TestOutcome = "waiting"
     message: str = ""
     details: str = ""
