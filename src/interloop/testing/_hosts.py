@@ -213,11 +213,15 @@ def _tasks_alive() -> Iterator[object]:
                 tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
 
 
+# not new_event_loop(): libraries, trio-asyncio for one, put another loop there
+_EventLoop: type[asyncio.AbstractEventLoop] = getattr(asyncio, "EventLoop", asyncio.SelectorEventLoop)  # 3.13
+
+
 def _run_on_asyncio(
     main: Main, *, virtual_time: bool = False, debug: bool | None = None, eager: bool = False
 ) -> None:
     def make_loop() -> asyncio.AbstractEventLoop:
-        loop = VirtualTimeLoop() if virtual_time else asyncio.new_event_loop()
+        loop = VirtualTimeLoop() if virtual_time else _EventLoop()
         if eager:
             loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
         return loop

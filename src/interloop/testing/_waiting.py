@@ -37,7 +37,7 @@ def where(coro: object) -> str:
     """The source line at which the task that runs `coro` is suspended; the user's own, if there is one."""
     frames = list(_frames(coro))
     if not frames:
-        return repr(coro)
+        return f"a place inside {type(coro).__qualname__} that Python does not show"
     own = [frame for frame in frames if not _is_machinery(frame)]
     frame = (own or frames)[-1]
     code = frame.f_code
