@@ -187,7 +187,7 @@ def ours_and_theirs(*but: Around) -> Iterator[Any]:
             if outer in but or inner in but:
                 continue
             name = f"{outer.__name__}-{inner.__name__}"
-            yield pytest.param(outer, inner, marks=pytest.mark.rule(rule_id, only=only), id=name)
+            yield pytest.param(outer, inner, marks=rule(rule_id, only=only), id=name)
 
 
 in_both_orders: pytest.MarkDecorator = pytest.mark.parametrize(("outer", "inner"), list(ours_and_theirs()))
