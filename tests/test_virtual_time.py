@@ -131,6 +131,15 @@ def test_the_clock_jumps_exactly_to_the_next_deadline(host: Host) -> None:
     host.run(main)
 
 
+def test_a_jump_on_trio_is_exact_where_sums_are_not() -> None:
+    async def main() -> None:
+        for when in (2**-53, 1 + 2**-52):  # their difference is rounded, and so is the sum
+            await trio.sleep_until(when)
+            assert trio.current_time() == when
+
+    run(main, host="trio", virtual_time=True)
+
+
 @each_host
 def test_what_runs_at_which_time(host: Host) -> None:
     async def main() -> None:

@@ -8,7 +8,7 @@ task waits, have no public names: `test_virtual_time.py` notices when they go.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf, nextafter
+from math import inf
 from time import monotonic
 from typing import Any, NoReturn
 
@@ -46,7 +46,7 @@ class _Autojump:
 
     def jump(self) -> None:
         """Called when no task can run and no I/O is ready."""
-        delay = _seconds_to_next_deadline()
+        delay = lowlevel.current_statistics().seconds_to_next_deadline
         if self._is_awaiting_the_outside():
             now = monotonic()
             self._waiting_since = self._waiting_since or now
@@ -61,9 +61,7 @@ class _Autojump:
             return
         self._waiting_since = None
         self._clock.autojump_threshold = 0
-        # In two steps, of which the first is never too far and leaves a rest without a rounding error.
-        self._clock.jump(nextafter(delay, 0))
-        self._clock.jump(_seconds_to_next_deadline())
+        self._clock.jump(delay)  # no rounding error carries it too far; trio calls again if one left a rest
 
     def _look_again(self) -> None:
         self._clock.autojump_threshold = LOOK
@@ -90,10 +88,6 @@ class _Autojump:
         ):  # then where any task does: some are shielded
             if task._abort_func is not None:
                 task._attempt_abort(raise_deadlock)
-
-
-def _seconds_to_next_deadline() -> float:
-    return lowlevel.current_statistics().seconds_to_next_deadline
 
 
 def _main_tasks() -> Iterator[lowlevel.Task]:
