@@ -61,7 +61,9 @@ class _Autojump:
             return
         self._waiting_since = None
         self._clock.autojump_threshold = 0
-        self._clock.jump(delay)  # no rounding error carries it too far; trio calls again if one left a rest
+        self._clock.jump(
+            max(0, delay)
+        )  # no rounding error carries it too far; trio calls again if one left a rest
 
     def _look_again(self) -> None:
         self._clock.autojump_threshold = LOOK
@@ -83,9 +85,8 @@ class _Autojump:
         self._reports += 1
         if self._reports == MAX_REPORTS:
             raise_deadlock()  # and leave the tasks as they are
-        for task in (
-            waiting if self._reports > 1 else waiting[:1]
-        ):  # then where any task does: some are shielded
+        # If that was not enough, where every task waits: inside shields, too.
+        for task in waiting[:1] if self._reports == 1 else waiting:
             if task._abort_func is not None:
                 task._attempt_abort(raise_deadlock)
 
