@@ -1,0 +1,86 @@
+"""The event loops that are measured on, and the little that the operations take from them directly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Main = Callable[[], Coroutine[Any, Any, None]]
+Spawn = Callable[..., object]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop, and its own ways to wait, which are the same whoever does the structure.
+
+    Attributes:
+        backend: which backend of interloop serves it.
+        checkpoint: lets other tasks run.
+        sleep_forever: waits until cancelled.
+        event: makes an event.
+        native_group: opens the loop's own task group, and gives what spawns in it.
+    """
+
+    name: str
+    backend: str
+    run: Callable[[Main], None]
+    checkpoint: Callable[[], Awaitable[object]]
+    sleep_forever: Callable[[], Awaitable[object]]
+    event: Callable[[], Any]
+    native_group: Callable[[], AbstractAsyncContextManager[Spawn]]
+
+
+@asynccontextmanager
+async def _asyncio_group() -> AsyncIterator[Spawn]:
+    async with asyncio.TaskGroup() as group:
+        yield lambda fn, *args: group.create_task(fn(*args))
+
+
+@asynccontextmanager
+async def _trio_group() -> AsyncIterator[Spawn]:
+    import trio
+
+    async with trio.open_nursery() as nursery:
+        yield nursery.start_soon
+
+
+def _asyncio(name: str, run: Callable[[Main], None]) -> Loop:
+    return Loop(name, "asyncio", run, lambda: asyncio.sleep(0), _wait_for_nothing, asyncio.Event, _asyncio_group)
+
+
+async def _wait_for_nothing() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+def _on_asyncio(main: Main) -> None:
+    asyncio.run(main())
+
+
+def _on_uvloop(main: Main) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def installed_loops() -> dict[str, Loop]:
+    """The loops that can run here."""
+    loops = [_asyncio("asyncio", _on_asyncio)]
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        pass
+    else:
+        loops.append(_asyncio("uvloop", _on_uvloop))
+    try:
+        import trio
+    except ImportError:
+        pass
+    else:
+        loops.append(
+            Loop("trio", "trio", trio.run, trio.lowlevel.checkpoint, trio.sleep_forever, trio.Event, _trio_group)
+        )
+    return {loop.name: loop for loop in loops}
