@@ -39,7 +39,7 @@ def duration(seconds: float | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", metavar="WORDS", help="lines whose title has one of these, with commas")
+    parser.add_argument("--only", nargs="+", metavar="WORDS", help="lines whose title has one of these")
     parser.add_argument("--loop", action="append", default=[])
     parser.add_argument("--peer", action="append", default=[])
     parser.add_argument("--seconds", type=float, default=0.2, help="for each line and peer")
@@ -51,7 +51,7 @@ def main() -> None:
         chosen = [
             line
             for line in lines(loop)
-            if not arguments.only or any(word.strip() in line.title for word in arguments.only.split(","))
+            if not arguments.only or any(words in line.title for words in arguments.only)
         ]
         table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD)
         peers = [peer for peer in installed_peers(loop.backend) if not arguments.peer or peer in ("interloop", *arguments.peer)]

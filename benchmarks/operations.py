@@ -137,22 +137,30 @@ def _by_async_with(peer: Peer, asked_for: bool) -> bool:
 @asynccontextmanager
 async def others_open(others: int, peer: Peer, loop: Loop) -> AsyncIterator[None]:
     """So many tasks, each waiting inside a deadline of the peer's; the tasks are the loop's own."""
-    released = loop.event()
+    all_open, released = loop.event(), loop.event()
+    still_to_open = others
     opened = peer.deadline
 
     async def wait(seconds: float) -> None:
         with opened(seconds):
-            await released.wait()
+            await wait_inside()
 
     async def wait_async(seconds: float) -> None:
         async with opened(seconds):
-            await released.wait()
+            await wait_inside()
+
+    async def wait_inside() -> None:
+        nonlocal still_to_open
+        still_to_open -= 1
+        if not still_to_open:
+            all_open.set()
+        await released.wait()
 
     waiting = wait if peer.plain else wait_async
     async with loop.native_group() as spawn_native:
         for index in range(others):
             spawn_native(waiting, MINUTE * 10 + index / others)
-        await loop.checkpoint()
+        await all_open.wait()
         yield
         released.set()
 
