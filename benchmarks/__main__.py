@@ -13,7 +13,8 @@ from .loops import Loop, installed_loops
 from .measure import Contender, Series, paired
 from .operations import Line, lines
 from .peers import installed_peers
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from functools import partial
 
 
 def measured(line: Line, loop: Loop, names: list[str], seconds: float) -> Series:
@@ -22,8 +23,8 @@ def measured(line: Line, loop: Loop, names: list[str], seconds: float) -> Series
         for name, peer in installed_peers(loop.backend).items():
             operation = line.operation(peer, loop)
             if operation is not None and (not names or name in names or name == "interloop"):
-                around = line.surroundings
-                contender = Contender(name, loop.run, operation, lambda peer=peer: around(peer, loop))
+                around = partial(line.surroundings, peer, loop) if line.surroundings else nullcontext
+                contender = Contender(name, loop.run, operation, around)
                 contenders.append(stack.enter_context(contender))
         return paired(contenders, seconds, line.count)
 
@@ -61,7 +62,7 @@ def main() -> None:
         for peer in peers[1:3]:
             table.add_column(f"÷ {peer}")
         with Progress(console=console, auto_refresh=False, transient=True) as progress:
-            for line in progress.track(chosen, description=name):
+            for line in progress.track(list(chosen), description=name):
                 progress.refresh()
                 series = measured(line, loop, arguments.peer, arguments.seconds)
                 cells = []

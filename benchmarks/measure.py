@@ -108,7 +108,7 @@ class Series:
 def calibrated(contender: Contender) -> int:
     """How many repetitions make a round."""
     count = 1
-    while (seconds := contender.take(count)) < ROUND_SECONDS / 2:
+    while (seconds := min(contender.take(count) for _ in range(3))) < ROUND_SECONDS / 2:
         count *= 2
     return max(1, round(count * ROUND_SECONDS / seconds))
 
@@ -124,9 +124,10 @@ def paired(contenders: Sequence[Contender], seconds: float, count: int | None = 
     gc.collect()
     gc.freeze()  # what was set up is not gone through again before each round
     try:
-        count = count or calibrated(first)
-        for contender in contenders:
-            contender.take(1)  # warm
+        if count is None:
+            count = calibrated(first)
+            for contender in contenders:
+                contender.take(1)  # warm
         while used[first] < seconds or len(series.rounds) < MINIMUM_ROUNDS:
             playing = [
                 contender

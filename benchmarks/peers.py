@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,22 @@ class Peer:
     first: Callable[[Sequence[Coro]], Awaitable[object]] | None = None
     as_completed: Callable[[Sequence[Coro]], Awaitable[object]] | None = None
 
+    def spawn(self, group: Any, fn: Callable[..., Coro], *args: object) -> object:
+        """Spawn `fn(*args)`, for what is not measured."""
+        if self.spawns_functions:
+            return group.start_soon(fn, *args)
+        return group.create_task(fn(*args))
+
+    @asynccontextmanager
+    async def inside_deadline(self, seconds: float) -> AsyncIterator[Any]:
+        """Open a deadline, for what is not measured."""
+        if self.plain:
+            with self.deadline(seconds) as scope:
+                yield scope
+        else:
+            async with self.deadline(seconds) as scope:
+                yield scope
+
 
 def _interloop() -> Peer:
     async def as_completed(coros: Sequence[Coro]) -> None:
@@ -67,7 +83,7 @@ def _interloop() -> Peer:
 
     return Peer(
         group=interloop.task_group,
-        cancel=interloop.TaskGroup.cancel,
+        cancel=lambda group: group.cancel(),
         deadline=interloop.deadline,
         asynchronous=True,
         reschedules=True,
