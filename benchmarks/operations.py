@@ -264,46 +264,43 @@ async def inside_deadlines(depth: int, peer: Peer, loop: Loop) -> AsyncIterator[
 
 
 class Crowd:
-    """Tasks that wait to be let go, and somebody who waits until all of them do."""
+    """Tasks that start to wait, and somebody who goes on when all of them do."""
 
     def __init__(self, tasks: int, loop: Loop) -> None:
         self._missing = tasks
         self._complete = loop.event()
-        self._let_go = loop.event()
 
-    async def join(self) -> None:
+    def one_waits(self) -> None:
         self._missing -= 1
         if not self._missing:
             self._complete.set()
-        await self._let_go.wait()
 
     async def complete(self) -> None:
         await self._complete.wait()
-
-    def let_go(self) -> None:
-        self._let_go.set()
 
 
 @asynccontextmanager
 async def others_open(others: int, peer: Peer, loop: Loop) -> AsyncIterator[None]:
     """So many tasks, each waiting inside a deadline of the peer's; the tasks are the loop's own."""
     crowd = Crowd(others, loop)
-    opened = peer.deadline
+    let_go = loop.event()
 
     async def wait(seconds: float) -> None:
-        with opened(seconds):
-            await crowd.join()
+        with peer.deadline(seconds):
+            crowd.one_waits()
+            await let_go.wait()
 
     async def wait_async(seconds: float) -> None:
-        async with opened(seconds):
-            await crowd.join()
+        async with peer.deadline(seconds):
+            crowd.one_waits()
+            await let_go.wait()
 
     async with loop.native_group() as spawn_native:
         for index in range(others):
             spawn_native(wait if peer.plain else wait_async, HOUR + index)
         await crowd.complete()
         yield
-        crowd.let_go()
+        let_go.set()
 
 
 def open_deadlines(deadlines: int, peer: Peer, loop: Loop) -> Round | None:
@@ -320,13 +317,18 @@ def open_deadlines(deadlines: int, peer: Peer, loop: Loop) -> Round | None:
 def cancel(tasks: int, levels: int, peer: Peer, loop: Loop) -> Round | None:
     """From the call to the end of the block; the tasks wait in `levels` groups, one inside the other."""
 
+    async def leaf(crowd: Crowd) -> None:
+        crowd.one_waits()
+        # not for one event together: to leave the queue of an asyncio.Event takes time by its length
+        await loop.sleep_forever()
+
     async def branch(level: int, crowd: Crowd) -> None:
         async with peer.group() as tg:
             grow(tg, level, crowd)
 
     def grow(tg: Any, level: int, crowd: Crowd) -> None:
         for _ in range(tasks // levels):
-            peer.spawn(tg, crowd.join)
+            peer.spawn(tg, leaf, crowd)
         if level < levels:
             peer.spawn(tg, branch, level + 1, crowd)
 
