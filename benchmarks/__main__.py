@@ -1,79 +1,98 @@
-"""The command: measures, shows a table for each loop, and writes the page."""
+"""Measure interloop beside its peers, show tables, and write `docs/benchmarks.md` with its plots."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from rich import box
+from rich import table as rich_table
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from .loops import Loop, installed_loops
-from .measure import Contender, Series, paired
-from .operations import Line, lines
+from .loops import installed_loops
+from .page import figures, write_page
 from .peers import installed_peers
-from contextlib import ExitStack, nullcontext
-from functools import partial
+from .results import Results
+from .suite import EFFORTS, Step, operation_steps, other_steps
+from .tables import Table, tables
 
-
-def measured(line: Line, loop: Loop, names: list[str], seconds: float) -> Series:
-    contenders = []
-    with ExitStack() as stack:
-        for name, peer in installed_peers(loop.backend).items():
-            operation = line.operation(peer, loop)
-            if operation is not None and (not names or name in names or name == "interloop"):
-                around = partial(line.surroundings, peer, loop) if line.surroundings else nullcontext
-                contender = Contender(name, loop.run, operation, around)
-                contenders.append(stack.enter_context(contender))
-        return paired(contenders, seconds, line.count)
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", metavar="WORDS", help="lines whose title has one of these")
-    parser.add_argument("--loop", action="append", default=[])
-    parser.add_argument("--peer", action="append", default=[])
-    parser.add_argument("--seconds", type=float, default=0.2, help="for each line and peer")
-    arguments = parser.parse_args()
+    arguments = parsed_arguments()
+    loops = {name: loop for name, loop in installed_loops().items() if name in (arguments.loop or [name])}
+    effort = EFFORTS[arguments.effort]
+    if arguments.seconds is not None:
+        effort = replace(effort, seconds=arguments.seconds)
+    results = Results(command=command(), cut=effort.cut)
+    partial_run = bool(arguments.only or arguments.loop or arguments.peer)
+
+    steps: list[Step] = []
+    for loop in loops.values():
+        peers = {
+            name: peer
+            for name, peer in installed_peers(loop.backend).items()
+            if name in (arguments.peer or [name]) or name == "interloop"
+        }
+        steps += operation_steps(results, loop, peers, effort, arguments.only)
+    if not partial_run:
+        steps += other_steps(results, loops, effort)
+    if not steps:
+        sys.exit(f"no operation has {' or '.join(map(repr, arguments.only))} in its title")
+
     console = Console()
-    for name, loop in installed_loops().items():
-        if arguments.loop and name not in arguments.loop:
-            continue
-        chosen = [
-            line
-            for line in lines(loop)
-            if not arguments.only or any(words in line.title for words in arguments.only)
-        ]
-        table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD)
-        peers = [peer for peer in installed_peers(loop.backend) if not arguments.peer or peer in ("interloop", *arguments.peer)]
-        table.add_column("")
-        for peer in peers:
-            table.add_column(peer, justify="right")
-        for peer in peers[1:3]:
-            table.add_column(f"÷ {peer}")
-        with Progress(console=console, auto_refresh=False, transient=True) as progress:
-            for line in progress.track(list(chosen), description=name):
-                progress.refresh()
-                series = measured(line, loop, arguments.peer, arguments.seconds)
-                cells = []
-                for peer in peers:
-                    seconds = series.seconds(peer)
-                    cells.append(duration(None if seconds is None else seconds / line.per))
-                for peer in peers[1:3]:
-                    ratio = series.ratio("interloop", peer)
-                    cells.append("–" if ratio is None else f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})")
-                table.add_row(line.title, *cells)
-        console.print(table)
+    run(steps, console)
+    for table in tables(results):
+        if table.rows and not (partial_run and table.title == "Budgets"):
+            show(table, console)
+    if not partial_run:
+        console.print(f"written: {write_page(results, DOCS)}")
+        console.print("for the README:", *figures(results), sep="\n- ")
+
+
+def parsed_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    effort = parser.add_mutually_exclusive_group()
+    for name, says in (("quick", "a minute's look"), ("full", "to a million children, with more rounds")):
+        effort.add_argument(f"--{name}", dest="effort", action="store_const", const=name, help=says)
+    part = parser.add_argument_group("a part of the operations, and no page")
+    part.add_argument("--only", nargs="+", metavar="WORDS", help="those with one of these in their title")
+    part.add_argument("--loop", action="append", choices=installed_loops(), help="on this loop")
+    part.add_argument("--peer", action="append", choices=installed_peers("asyncio"), help="beside this one")
+    parser.add_argument("--seconds", type=float, help="of each peer for each operation")
+    parser.set_defaults(effort="default", only=[])
+    return parser.parse_args()
+
+
+def command() -> str:
+    return shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+
+
+def run(steps: Sequence[Step], console: Console) -> None:
+    columns = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    # drawn between the steps only: a thread that draws would take time from what is measured
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
+        task = progress.add_task("", total=len(steps))
+        for description, step in steps:
+            progress.update(task, description=description, refresh=True)
+            step()
+            progress.advance(task)
+
+
+def show(table: Table, console: Console) -> None:
+    shown = rich_table.Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, heading in enumerate(table.header):
+        shown.add_column(heading, justify="right" if index else "left")
+    for cells in table.rows:
+        shown.add_row(*(Markdown(cell) if "*" in cell else cell for cell in cells))
+    console.print(shown)
 
 
 if __name__ == "__main__":

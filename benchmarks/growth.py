@@ -6,7 +6,7 @@ import gc
 import sys
 import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import log
 from statistics import linear_regression
@@ -29,6 +29,9 @@ class Curve:
     unit: str
     peer: str
     values: dict[int, float]
+
+    def names_the_same_as(self, other: Curve) -> bool:
+        return replace(self, values={}) == replace(other, values={})
 
     @property
     def exponent(self) -> float | None:

@@ -14,14 +14,14 @@ BASELINE = "sniffio"
 PACKAGES = (BASELINE, "interloop", "asyncio", "trio", "anyio", "quattro", "aiotools")
 
 
-def import_time(package: str, processes: int) -> pyperf.Benchmark:
+def import_time(package: str) -> pyperf.Benchmark:
     """An interpreter that starts, imports and ends."""
     with TemporaryDirectory() as directory:
         output = Path(directory, "import.json")
-        arguments = ["--quiet", "--processes", str(processes), "--warmups", "1", "--values", "3"]
+        options = ["--quiet", "--processes", "1", "--warmups", "1", "--values", "5", "--output", str(output)]
         program = [sys.executable, "-c", f"import {package}"]
-        command = [sys.executable, "-m", "pyperf", "command", *arguments, "--output", str(output), "--"]
-        subprocess.run([*command, *program], check=True, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "pyperf", "command", *options, "--", *program]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return pyperf.Benchmark.load(str(output))
 
 

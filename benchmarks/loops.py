@@ -11,6 +11,9 @@ from typing import Any
 Main = Callable[[], Coroutine[Any, Any, None]]
 Spawn = Callable[..., object]
 
+LOOP_BACKENDS = {"asyncio": "asyncio", "uvloop": "asyncio", "trio": "trio"}
+"""Every loop that is measured on, and the backend of interloop that serves it."""
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -67,7 +70,7 @@ def _on_uvloop(main: Main) -> None:
 
 
 def installed_loops() -> dict[str, Loop]:
-    """The loops that can run here."""
+    """The loops of `LOOP_BACKENDS` that can run here."""
     loops = [_asyncio("asyncio", _on_asyncio)]
     try:
         import uvloop  # noqa: F401

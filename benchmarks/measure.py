@@ -83,15 +83,15 @@ class Ratio:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
 
 @dataclass
 class Series:
     """The rounds of one line: for each round and peer the seconds of one repetition."""
 
     rounds: list[dict[str, float]] = field(default_factory=list)
-
-    def peers(self) -> list[str]:
-        return list(self.rounds[0]) if self.rounds else []
 
     def seconds(self, peer: str) -> float | None:
         values = [each[peer] for each in self.rounds if peer in each]

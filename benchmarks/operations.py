@@ -27,6 +27,7 @@ class Line:
 
     Attributes:
         per: how many of the things that the title names one repetition does.
+        size: how many tasks or deadlines there are at a time.
         count: how many repetitions make a round; calibrated if not given.
         surroundings: what is set up around the rounds and not measured.
     """
@@ -34,6 +35,7 @@ class Line:
     title: str
     operation: Operation
     per: int = 1
+    size: int = 1
     count: int | None = None
     surroundings: Callable[[Peer, Loop], AbstractAsyncContextManager[object]] | None = None
 
@@ -48,6 +50,7 @@ def lines(loop: Loop) -> Iterator[Line]:
                 f"spawn and finish {children:,} {'child' if children == 1 else 'children'}, handle {handle}",
                 partial(spawn, children, handle == "kept"),
                 per=children,
+                size=children,
                 count=_once_if_many(children),
             )
     yield Line("spawn a child and await it", await_task)
@@ -61,6 +64,7 @@ def lines(loop: Loop) -> Iterator[Line]:
         yield Line(
             f"deadline, {others:,} others open",
             partial(deadline, MINUTE, by_async_with),
+            size=others,
             surroundings=partial(others_open, others),
         )
     yield Line(
@@ -76,6 +80,7 @@ def lines(loop: Loop) -> Iterator[Line]:
             yield Line(
                 f"cancel a group of {tasks:,} {'task' if tasks == 1 else 'tasks'}, {shape}",
                 partial(cancel, tasks, levels),
+                size=tasks,
                 count=_once_if_many(tasks),
             )
     yield Line("shield", shield)
