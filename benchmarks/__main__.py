@@ -88,8 +88,8 @@ def run(steps: Sequence[Step], console: Console) -> None:
 
 def show(table: Table, console: Console) -> None:
     shown = rich_table.Table(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
-    for index, heading in enumerate(table.header):
-        shown.add_column(heading, justify="right" if index else "left")
+    for column, heading in enumerate(table.header):
+        shown.add_column(heading, justify="left" if column < table.words else "right")
     for cells in table.rows:
         shown.add_row(*(Markdown(cell) if "*" in cell else cell for cell in cells))
     console.print(shown)

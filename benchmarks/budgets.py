@@ -42,7 +42,7 @@ class Verdict:
     loop: str
     against: str
     budget: str
-    measured: str
+    measured: str | None
     met: bool | None
 
 
@@ -53,7 +53,9 @@ def verdicts(results: Results) -> Iterator[Verdict]:
             for against, limit in limits.items():
                 yield _ratio(results, loop, title, against, limit)
     yield _idle(results)
-    yield Verdict("`Lock`, `Semaphore`, set `Event`, uncontended", "", "native", "≤ 1.1", "not built yet", None)
+    yield Verdict(
+        "`Lock`, `Semaphore`, set `Event`, uncontended", "", "native", "≤ 1.1", "not built yet", None
+    )
     yield Verdict("channel, items per second", "", "anyio", "≥ 1.5", "not built yet", None)
     yield _import(results)
     yield _memory(results)
@@ -71,22 +73,26 @@ def ratio_met(results: Results, loop: str, title: str, against: str, limit: floa
 def _ratio(results: Results, loop: str, title: str, against: str, limit: float) -> Verdict:
     ratio = results.series(loop, title).ratio("interloop", against)
     met = ratio_met(results, loop, title, against, limit)
-    return Verdict(title, loop, against, f"≤ {limit:.2f}", "–" if ratio is None else str(ratio), met)
+    return Verdict(title, loop, against, f"≤ {limit:.2f}", None if ratio is None else str(ratio), met)
 
 
 def _idle(results: Results) -> Verdict:
     what, case = "loop iterations while a cancelled group waits", "a child that absorbs cancellation"
-    found = {each.peer: each.iterations for each in results.idle if (each.loop, each.case) == ("asyncio", case)}
+    found = {
+        each.peer: each.iterations for each in results.idle if (each.loop, each.case) == ("asyncio", case)
+    }
     own, native = found.get("interloop"), found.get("native")
     if own is None or native is None:
-        return Verdict(what, "asyncio", "native", "the same order", "–", None)
-    return Verdict(what, "asyncio", "native", "the same order", f"{own} to {native}", own <= SAME_ORDER * native)
+        return Verdict(what, "asyncio", "native", "the same order", None, None)
+    return Verdict(
+        what, "asyncio", "native", "the same order", f"{own} to {native}", own <= SAME_ORDER * native
+    )
 
 
 def _import(results: Results) -> Verdict:
     what, budget = f"`import interloop` over `import {BASELINE}`", f"≤ {IMPORT_SECONDS * 1e3:g} ms"
     if not {"interloop", BASELINE} <= set(results.imports):
-        return Verdict(what, "", "", budget, "–", None)
+        return Verdict(what, "", "", budget, None, None)
     over = results.imports["interloop"].median() - results.imports[BASELINE].median()
     return Verdict(what, "", "", budget, f"{over * 1e3:.1f} ms", over <= IMPORT_SECONDS)
 
@@ -95,7 +101,7 @@ def _memory(results: Results) -> Verdict:
     what, budget = "memory of a live child", f"≤ +{CHILD_BYTES} bytes"
     taken = results.child_bytes.get("asyncio", {})
     if not {"interloop", "native"} <= set(taken):
-        return Verdict(what, "asyncio", "native", budget, "–", None)
+        return Verdict(what, "asyncio", "native", budget, None, None)
     more = taken["interloop"] - taken["native"]
     return Verdict(what, "asyncio", "native", budget, f"{more:+.0f} bytes", more <= CHILD_BYTES)
 
@@ -103,7 +109,7 @@ def _memory(results: Results) -> Verdict:
 def _linear(curve: Curve) -> Verdict:
     what = f"time for {max(curve.values):,} {curve.title}"
     if curve.exponent is None:
-        return Verdict(what, curve.loop, "", "linear", "–", None)
+        return Verdict(what, curve.loop, "", "linear", None, None)
     return Verdict(what, curve.loop, "", "linear", f"exponent {curve.exponent:.2f}", curve.exponent <= LINEAR)
 
 

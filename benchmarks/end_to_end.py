@@ -1,13 +1,14 @@
-"""A server and its clients over real sockets: every request in a task of its own, under a deadline at both ends.
+"""A server and its clients over real sockets.
 
-The sockets are the loop's own in every run; the task groups and deadlines are the library's.
+Every request is answered in a task of its own, with a deadline at either end. The sockets are the loop's own
+in every run; the task groups and deadlines are the library's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 from time import perf_counter
@@ -67,7 +68,9 @@ class EndToEnd:
         return quantiles(self.latencies, n=100)[98]
 
 
-async def _exchange_forever(stream: Stream, structure: Structure, until: float, latencies: list[float]) -> None:
+async def _exchange_forever(
+    stream: Stream, structure: Structure, until: float, latencies: list[float]
+) -> None:
     async def exchange(stream: Stream) -> None:
         await stream.send(REQUEST)
         await stream.receive()
@@ -133,12 +136,15 @@ class _AsyncioStream:
 
 
 @asynccontextmanager
-async def _asyncio_network(handle: Handler) -> AsyncIterator[Callable[[], Awaitable[Stream]]]:
+async def _asyncio_network(handle: Handler) -> AsyncGenerator[Callable[[], Awaitable[Stream]]]:
     opened: list[_AsyncioStream] = []
+    handlers: list[asyncio.Task[Any] | None] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handlers.append(asyncio.current_task())
         await handle(_AsyncioStream(reader, writer))
         writer.close()
+        await writer.wait_closed()
 
     async def connect() -> Stream:
         opened.append(_AsyncioStream(*await asyncio.open_connection("127.0.0.1", port)))
@@ -150,12 +156,13 @@ async def _asyncio_network(handle: Handler) -> AsyncIterator[Callable[[], Awaita
     for stream in opened:
         stream.writer.close()
         await stream.writer.wait_closed()
+    await asyncio.gather(*filter(None, handlers))  # before 3.12 the server does not wait for them
     server.close()
     await server.wait_closed()
 
 
 @asynccontextmanager
-async def _trio_network(handle: Handler) -> AsyncIterator[Callable[[], Awaitable[Stream]]]:
+async def _trio_network(handle: Handler) -> AsyncGenerator[Callable[[], Awaitable[Stream]]]:
     import trio
 
     class TrioStream:
@@ -194,10 +201,8 @@ async def _trio_network(handle: Handler) -> AsyncIterator[Callable[[], Awaitable
 def structures(loop: Loop) -> dict[str, Structure]:
     """The libraries' structures, of those that are installed."""
     found = {"interloop": _interloop(), "native": _asyncio() if loop.backend == "asyncio" else _trio()}
-    try:
+    with suppress(ImportError):
         found["anyio"] = _anyio()
-    except ImportError:
-        pass
     return found
 
 

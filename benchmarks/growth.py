@@ -74,6 +74,7 @@ def memory_of_children(loop: Loop, peer: Peer, children: int) -> int:
 
     async def main() -> int:
         crowd = Crowd(children, loop)
+        taken = 0
 
         async def wait() -> None:
             crowd.one_waits()

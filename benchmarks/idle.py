@@ -6,6 +6,7 @@ import asyncio
 import selectors
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +50,8 @@ def cases(loop: Loop, library: str) -> Iterator[tuple[str, SlowToStop]]:
 async def _absorb(seconds: float) -> None:
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
-        try:
+        with suppress(asyncio.CancelledError):
             await asyncio.sleep(left)
-        except asyncio.CancelledError:
-            pass
 
 
 async def _shielded(seconds: float) -> None:
@@ -61,10 +60,8 @@ async def _shielded(seconds: float) -> None:
 
 async def _wait_through(future: asyncio.Future[None]) -> None:
     while not future.done():
-        try:
+        with suppress(asyncio.CancelledError):
             await asyncio.shield(future)
-        except asyncio.CancelledError:
-            pass
 
 
 def _thread_on_asyncio(library: str) -> SlowToStop:

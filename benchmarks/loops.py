@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 Main = Callable[[], Coroutine[Any, Any, None]]
@@ -36,26 +37,30 @@ class Loop:
     native_group: Callable[[], AbstractAsyncContextManager[Spawn]]
 
 
-@asynccontextmanager
-async def _asyncio_group() -> AsyncIterator[Spawn]:
-    async with asyncio.TaskGroup() as group:
-        yield lambda fn, *args: group.create_task(fn(*args))
-
-
-@asynccontextmanager
-async def _trio_group() -> AsyncIterator[Spawn]:
-    import trio
-
-    async with trio.open_nursery() as nursery:
-        yield nursery.start_soon
+def installed_loops() -> dict[str, Loop]:
+    """The loops of `LOOP_BACKENDS` that can run here."""
+    loops = [_asyncio("asyncio", _on_asyncio)]
+    if find_spec("uvloop"):
+        loops.append(_asyncio("uvloop", _on_uvloop))
+    if find_spec("trio"):
+        loops.append(_trio())
+    return {loop.name: loop for loop in loops}
 
 
 def _asyncio(name: str, run: Callable[[Main], None]) -> Loop:
-    return Loop(name, "asyncio", run, lambda: asyncio.sleep(0), _wait_for_nothing, asyncio.Event, _asyncio_group)
+    return Loop(
+        name, "asyncio", run, lambda: asyncio.sleep(0), _wait_for_nothing, asyncio.Event, _asyncio_group
+    )
 
 
 async def _wait_for_nothing() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+@asynccontextmanager
+async def _asyncio_group() -> AsyncGenerator[Spawn]:
+    async with asyncio.TaskGroup() as group:
+        yield lambda fn, *args: group.create_task(fn(*args))
 
 
 def _on_asyncio(main: Main) -> None:
@@ -69,21 +74,12 @@ def _on_uvloop(main: Main) -> None:
         runner.run(main())
 
 
-def installed_loops() -> dict[str, Loop]:
-    """The loops of `LOOP_BACKENDS` that can run here."""
-    loops = [_asyncio("asyncio", _on_asyncio)]
-    try:
-        import uvloop  # noqa: F401
-    except ImportError:
-        pass
-    else:
-        loops.append(_asyncio("uvloop", _on_uvloop))
-    try:
-        import trio
-    except ImportError:
-        pass
-    else:
-        loops.append(
-            Loop("trio", "trio", trio.run, trio.lowlevel.checkpoint, trio.sleep_forever, trio.Event, _trio_group)
-        )
-    return {loop.name: loop for loop in loops}
+def _trio() -> Loop:
+    import trio
+
+    @asynccontextmanager
+    async def group() -> AsyncGenerator[Spawn]:
+        async with trio.open_nursery() as nursery:
+            yield nursery.start_soon
+
+    return Loop("trio", "trio", trio.run, trio.lowlevel.checkpoint, trio.sleep_forever, trio.Event, group)

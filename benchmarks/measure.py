@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from statistics import median, quantiles
@@ -34,7 +34,7 @@ class Contender:
         name: str,
         run: Callable[[Main], None],
         operation: Round,
-        surroundings: Surroundings = nullcontext,
+        surroundings: Surroundings,
     ) -> None:
         self.name = name
         self.seconds: list[float] = []

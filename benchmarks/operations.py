@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -19,6 +19,10 @@ DAY = 86_400.0
 
 Operation: TypeAlias = Callable[[Peer, Loop], Round | None]
 """What one repetition is for that peer on that loop; `None` if the peer cannot do it."""
+
+
+def _nothing_around(peer: Peer, loop: Loop) -> AbstractAsyncContextManager[object]:
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Line:
     per: int = 1
     size: int = 1
     count: int | None = None
-    surroundings: Callable[[Peer, Loop], AbstractAsyncContextManager[object]] | None = None
+    surroundings: Callable[[Peer, Loop], AbstractAsyncContextManager[object]] = _nothing_around
 
 
 def lines(loop: Loop) -> Iterator[Line]:
@@ -261,7 +265,7 @@ def reschedule(peer: Peer, loop: Loop) -> Round | None:
 
 
 @asynccontextmanager
-async def inside_deadlines(depth: int, peer: Peer, loop: Loop) -> AsyncIterator[None]:
+async def inside_deadlines(depth: int, peer: Peer, loop: Loop) -> AsyncGenerator[None]:
     async with AsyncExitStack() as stack:
         for level in range(depth):
             await stack.enter_async_context(peer.inside_deadline(HOUR + level))
@@ -285,7 +289,7 @@ class Crowd:
 
 
 @asynccontextmanager
-async def others_open(others: int, peer: Peer, loop: Loop) -> AsyncIterator[None]:
+async def others_open(others: int, peer: Peer, loop: Loop) -> AsyncGenerator[None]:
     """So many tasks, each waiting inside a deadline of the peer's; the tasks are the loop's own."""
     crowd = Crowd(others, loop)
     let_go = loop.event()

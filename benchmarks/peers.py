@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +65,7 @@ class Peer:
         return group.create_task(fn(*args))
 
     @asynccontextmanager
-    async def inside_deadline(self, seconds: float) -> AsyncIterator[Any]:
+    async def inside_deadline(self, seconds: float) -> AsyncGenerator[Any]:
         """Open a deadline, for what is not measured."""
         if self.plain:
             with self.deadline(seconds) as scope:

@@ -50,8 +50,8 @@ class Results:
         return series
 
     def machine(self) -> str:
-        known = next((each.get_metadata() for each in self.imports.values()), {})
-        cpu = known.get("cpu_model_name", platform.processor() or platform.machine())
+        known = [each.get_metadata() for each in self.imports.values()] or [{}]
+        cpu = known[0].get("cpu_model_name", platform.processor() or platform.machine())
         return f"{os.cpu_count()} × {cpu}, {platform.system()} {platform.release()}"
 
     def versions(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,8 +53,8 @@ EFFORTS = {
         children_through=100_000,
         request_seconds=0.3,
         repeats=1,
-        cut="A quick look: few rounds, no operation on more than 1,000 tasks, short curves, and idling for 0.3 "
-        "seconds.",
+        cut="A quick look: few rounds, no operation on more than 1,000 tasks, short curves, and idling for "
+        "0.3 seconds.",
     ),
     "default": Effort(
         seconds=0.1,
@@ -89,7 +89,10 @@ def operation_steps(
     """One step for each line of the table, of those with one of the words `only` in their title."""
 
     def measure(line: Line) -> None:
-        results.operations.setdefault(loop.name, {})[line.title] = line, measured(line, loop, peers, effort.seconds)
+        results.operations.setdefault(loop.name, {})[line.title] = (
+            line,
+            measured(line, loop, peers, effort.seconds),
+        )
 
     for line in lines(loop):
         if line.size <= effort.largest and (not only or any(words in line.title for words in only)):
@@ -103,7 +106,7 @@ def measured(line: Line, loop: Loop, peers: dict[str, Peer], seconds: float) -> 
         for name, peer in peers.items():
             operation = line.operation(peer, loop)
             if operation is not None:
-                surroundings = partial(line.surroundings, peer, loop) if line.surroundings else nullcontext
+                surroundings = partial(line.surroundings, peer, loop)
                 contenders.append(stack.enter_context(Contender(name, loop.run, operation, surroundings)))
         return paired(contenders, seconds, line.count)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from .budgets import RATIOS, ratio_met, verdicts
 from .imports import BASELINE
 from .loops import LOOP_BACKENDS
-from .operations import Line
 from .measure import Series
+from .operations import Line
 from .peers import installed_peers
 from .results import Results
 
@@ -18,12 +18,19 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Table:
+    """Rows of cells in Markdown.
+
+    Attributes:
+        words: how many of the first columns hold words, not numbers.
+    """
+
     title: str
     header: list[str]
     rows: list[list[str]]
+    words: int = 1
 
     def markdown(self) -> str:
-        rule = ["---", *["--:"] * (len(self.header) - 1)]
+        rule = ["---" if column < self.words else "--:" for column in range(len(self.header))]
         return "\n".join(f"| {' | '.join(cells)} |" for cells in (self.header, rule, *self.rows))
 
 
@@ -32,7 +39,9 @@ def duration(seconds: float | None) -> str:
         return NONE
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9)):
         if seconds >= size or unit == "ns":
-            return f"{seconds / size:.3g} {unit}" if seconds < 999.5 * size else f"{seconds / size:,.0f} {unit}"
+            return (
+                f"{seconds / size:.3g} {unit}" if seconds < 999.5 * size else f"{seconds / size:,.0f} {unit}"
+            )
     raise AssertionError
 
 
@@ -51,7 +60,9 @@ def operations_table(results: Results, loop: str) -> Table:
     backend = LOOP_BACKENDS[loop]
     peers = list(installed_peers(backend))
     header = [loop, *peers, "÷ native", "÷ anyio", "budget"]
-    rows = [_operation(results, loop, line, series, peers) for line, series in results.operations[loop].values()]
+    rows = [
+        _operation(results, loop, line, series, peers) for line, series in results.operations[loop].values()
+    ]
     return Table(f"Operations on {loop}", header, rows)
 
 
@@ -73,10 +84,10 @@ def _operation(results: Results, loop: str, line: Line, series: Series, peers: l
 
 def budgets_table(results: Results) -> Table:
     rows = [
-        [each.what, each.loop, each.against, each.budget, each.measured, verdict(each.met)]
+        [each.what, each.loop, each.against, each.budget, each.measured or NONE, verdict(each.met)]
         for each in verdicts(results)
     ]
-    return Table("Budgets", ["what", "on", "against", "budget", "measured", ""], rows)
+    return Table("Budgets", ["what", "on", "against", "budget", "measured", ""], rows, words=6)
 
 
 def idle_table(results: Results) -> Table:
@@ -91,7 +102,7 @@ def idle_table(results: Results) -> Table:
         for each in sorted(results.idle, key=lambda each: (each.loop, each.case))
     ]
     header = ["the group waits for", "on", "library", "loop iterations", "CPU time"]
-    return Table("Idle while cancelled", header, rows)
+    return Table("Idle while cancelled", header, rows, words=3)
 
 
 def growth_table(results: Results) -> Table:
@@ -104,7 +115,7 @@ def growth_table(results: Results) -> Table:
         exponent = NONE if each.exponent is None else f"{each.exponent:.2f}"
         ends = [f"{value(each.values[end], each.unit)} for {end:,}" for end in (smallest, largest)]
         rows.append([f"{_quantity(each.unit)}: {each.title}", each.loop, each.peer, *ends, exponent])
-    return Table("Growth", ["what", "on", "library", "smallest", "largest", "exponent"], rows)
+    return Table("Growth", ["what", "on", "library", "smallest", "largest", "exponent"], rows, words=3)
 
 
 def _quantity(unit: str) -> str:
@@ -117,7 +128,7 @@ def memory_table(results: Results) -> Table:
         for loop, of in results.child_bytes.items()
         for peer, taken in of.items()
     ]
-    return Table("Memory of a live child", ["on", "library", "a child", "against native"], rows)
+    return Table("Memory of a live child", ["on", "library", "a child", "against native"], rows, words=2)
 
 
 def flatness_table(results: Results) -> Table:
@@ -141,7 +152,7 @@ def end_to_end_table(results: Results) -> Table:
         for each in results.end_to_end
     ]
     header = ["on", "library", "requests per second", "÷ native", "99th percentile", "÷ native"]
-    return Table("End to end", header, rows)
+    return Table("End to end", header, rows, words=2)
 
 
 def import_table(results: Results) -> Table:
