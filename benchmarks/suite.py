@@ -24,8 +24,9 @@ class Effort:
         seconds: of each peer for each operation, or until it has its rounds.
         largest: operations with more tasks than this are left out.
         idle_seconds: how long a cancelled group waits.
-        largest_group: how far the curve of children goes.
-        largest_crowd: how far the other curves go.
+        largest_group: how far the curve of the time for children goes.
+        largest_crowd: how far the other curves of time go.
+        largest_traced: how far the curves of memory go.
         children_through: how many children go through the group that is to stay flat.
         request_seconds: of each round of requests.
         repeats: rounds of requests, and of imports.
@@ -37,6 +38,7 @@ class Effort:
     idle_seconds: float
     largest_group: int
     largest_crowd: int
+    largest_traced: int
     children_through: int
     request_seconds: float
     repeats: int
@@ -50,6 +52,7 @@ EFFORTS = {
         idle_seconds=0.3,
         largest_group=10_000,
         largest_crowd=10_000,
+        largest_traced=10_000,
         children_through=100_000,
         request_seconds=0.3,
         repeats=1,
@@ -57,15 +60,17 @@ EFFORTS = {
         "0.3 seconds.",
     ),
     "default": Effort(
-        seconds=0.1,
+        seconds=0.07,
         largest=100_000,
         idle_seconds=1.0,
         largest_group=100_000,
         largest_crowd=100_000,
+        largest_traced=10_000,
         children_through=1_000_000,
-        request_seconds=0.7,
+        request_seconds=0.5,
         repeats=3,
-        cut="The curve of children ends at 100,000; `--full` goes on to 1,000,000, and takes more rounds.",
+        cut="The time for children is taken up to 100,000, and memory up to 10,000; `--full` goes ten times as "
+        "far, and takes more rounds.",
     ),
     "full": Effort(
         seconds=0.5,
@@ -73,6 +78,7 @@ EFFORTS = {
         idle_seconds=1.0,
         largest_group=1_000_000,
         largest_crowd=100_000,
+        largest_traced=100_000,
         children_through=1_000_000,
         request_seconds=2.0,
         repeats=5,
@@ -166,11 +172,11 @@ def _growth_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step
     for title, by_size in growth.timed_curves(effort.largest_group, effort.largest_crowd):
         for size, line in by_size.items():
             yield f"{loop.name}: time, {size:,} {title}", partial(time, title, size, line)
-    for title, of, largest in (
-        ("children of a group", growth.memory_of_children, effort.largest_group),
-        ("open deadlines", growth.memory_of_deadlines, effort.largest_crowd),
+    for title, of in (
+        ("children of a group", growth.memory_of_children),
+        ("open deadlines", growth.memory_of_deadlines),
     ):
-        for size in growth.sizes(1, largest):
+        for size in growth.sizes(1, effort.largest_traced):
             yield f"{loop.name}: memory, {size:,} {title}", partial(memory, title, size, of)
     yield f"{loop.name}: memory of a child", child_bytes
     yield f"{loop.name}: {effort.children_through:,} children through one group", flat
