@@ -90,7 +90,7 @@ def operations_plot(results: Results, loop: str, path: Path) -> None:
         axes.margins(y=0.01)
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-        axes.set_xlabel(f"time by that of the native code on {loop}, logarithmic; left of 1 is faster")
+        axes.set_xlabel(f"time ÷ native time on {loop}; left of 1 is faster")
         figure.legend(loc="outside upper center", ncols=len(peers))
 
 

@@ -69,7 +69,7 @@ EFFORTS = {
         children_through=1_000_000,
         request_seconds=0.5,
         repeats=3,
-        cut="The time for children is taken up to 100,000, and memory up to 10,000; `--full` goes ten times as "
+        cut="The time for children is taken up to 100,000, memory up to 10,000; `--full` goes ten times as "
         "far, and takes more rounds.",
     ),
     "full": Effort(
