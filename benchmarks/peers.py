@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import interloop
@@ -195,7 +195,7 @@ def _anyio() -> Peer:
             async for _ in finished:
                 pass
 
-    return Peer(
+    peer = Peer(
         group=anyio.create_task_group,
         spawns_functions=True,
         cancel=lambda group: group.cancel_scope.cancel(),
@@ -207,6 +207,9 @@ def _anyio() -> Peer:
         first=first,
         as_completed=as_completed,
     )
+    if not hasattr(anyio, "as_completed"):  # in the lowest version that interloop is tested with
+        return replace(peer, gather=None, first=None, as_completed=None)
+    return peer
 
 
 def _quattro() -> Peer:
