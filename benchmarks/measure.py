@@ -82,9 +82,11 @@ class Ratio:
     median: float
     low: float
     high: float
+    pairs: int
 
     def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+        spread = "one pair" if self.pairs == 1 else f"{self.low:.2f} to {self.high:.2f}"
+        return f"{self.median:.2f} ({spread})"
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Series:
         if not ratios:
             return None
         low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-        return Ratio(median(ratios), low, high)
+        return Ratio(median(ratios), low, high, len(ratios))
 
 
 def calibrated(contender: Contender) -> int:
