@@ -55,7 +55,9 @@ def sizes(smallest: int, largest: int) -> list[int]:
     return [10**power for power in range(12) if smallest <= 10**power <= largest]
 
 
-def timed_curves(largest_group: int, largest_crowd: int) -> Iterator[tuple[str, dict[int, Line]]]:
+def timed_curves(
+    largest_group: int, largest_crowd: int, largest_tree: int
+) -> Iterator[tuple[str, dict[int, Line]]]:
     """What is timed at each size, in paired rounds like the operations."""
 
     def lines(largest: int, operation: Callable[[int], Any]) -> dict[int, Line]:
@@ -66,7 +68,7 @@ def timed_curves(largest_group: int, largest_crowd: int) -> Iterator[tuple[str, 
 
     yield "children of a group", lines(largest_group, lambda size: partial(spawn, size, True))
     yield "open deadlines", lines(largest_crowd, lambda size: partial(open_deadlines, size))
-    yield "cancelled tasks", lines(largest_crowd, lambda size: partial(cancel, size, 1))
+    yield "cancelled tasks", lines(largest_tree, lambda size: partial(cancel, size, 1))
 
 
 def memory_of_children(loop: Loop, peer: Peer, children: int) -> int:

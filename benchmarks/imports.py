@@ -18,7 +18,7 @@ def import_time(package: str) -> pyperf.Benchmark:
     """An interpreter that starts, imports and ends."""
     with TemporaryDirectory() as directory:
         output = Path(directory, "import.json")
-        options = ["--quiet", "--processes", "1", "--warmups", "1", "--values", "5", "--output", str(output)]
+        options = ["--quiet", "--processes", "1", "--warmups", "1", "--values", "10", "--output", str(output)]
         program = [sys.executable, "-c", f"import {package}"]
         command = [sys.executable, "-m", "pyperf", "command", *options, "--", *program]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -7,8 +7,8 @@ loop (timers, tasks) is no burden to another. Only one thread ever runs.
 from __future__ import annotations
 
 import gc
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from statistics import median, quantiles
@@ -107,6 +107,16 @@ class Series:
         return Ratio(median(ratios), low, high, len(ratios))
 
 
+@contextmanager
+def collecting_by_hand() -> Generator[None]:
+    """The garbage collector runs between the rounds, never inside one."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def calibrated(contender: Contender) -> int:
     """How many repetitions make a round."""
     count = 1
@@ -139,11 +149,7 @@ def paired(contenders: Sequence[Contender], seconds: float, count: int | None = 
             taken = {}
             for contender in playing if len(series.rounds) % 2 else reversed(playing):
                 gc.collect()
-                gc.disable()
-                try:
-                    taken[contender.name] = contender.take(count)
-                finally:
-                    gc.enable()
+                taken[contender.name] = contender.take(count)
                 used[contender] += taken[contender.name]
             series.rounds.append({name: took / count for name, took in taken.items()})
     finally:

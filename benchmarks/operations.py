@@ -31,7 +31,7 @@ class Line:
 
     Attributes:
         per: how many of the things that the title names one repetition does.
-        size: how many tasks or deadlines there are at a time.
+        size: how many tasks or deadlines there are at a time, times the levels of groups.
         count: how many repetitions make a round; calibrated if not given.
         surroundings: what is set up around the rounds and not measured.
     """
@@ -84,7 +84,7 @@ def lines(loop: Loop) -> Iterator[Line]:
             yield Line(
                 f"cancel a group of {tasks:,} {'task' if tasks == 1 else 'tasks'}, {shape}",
                 partial(cancel, tasks, levels),
-                size=tasks,
+                size=tasks * levels,
                 count=_once_if_many(tasks),
             )
     yield Line("shield", shield)

@@ -10,7 +10,7 @@ from functools import partial
 from . import end_to_end, growth, idle, imports
 from .growth import Curve
 from .loops import Loop
-from .measure import Contender, Series, paired
+from .measure import Contender, Series, collecting_by_hand, paired
 from .operations import Line, lines
 from .peers import Peer, installed_peers
 from .results import Results
@@ -22,14 +22,15 @@ class Effort:
 
     Attributes:
         seconds: of each peer for each operation, or until it has its rounds.
-        largest: operations with more tasks than this are left out.
+        largest: operations whose size is larger are left out.
         idle_seconds: how long a cancelled group waits.
         largest_group: how far the curve of the time for children goes.
-        largest_crowd: how far the other curves of time go.
+        largest_crowd: how far that for open deadlines goes.
+        largest_tree: how far that for cancelled tasks goes.
         largest_traced: how far the curves of memory go.
         children_through: how many children go through the group that is to stay flat.
         request_seconds: of each round of requests.
-        repeats: rounds of requests, and of imports.
+        request_rounds: how many of them.
         cut: what that leaves out, in words.
     """
 
@@ -38,26 +39,27 @@ class Effort:
     idle_seconds: float
     largest_group: int
     largest_crowd: int
+    largest_tree: int
     largest_traced: int
     children_through: int
     request_seconds: float
-    repeats: int
+    request_rounds: int
     cut: str
 
 
 EFFORTS = {
     "quick": Effort(
         seconds=0.03,
-        largest=1_000,
+        largest=10_000,
         idle_seconds=0.3,
         largest_group=10_000,
         largest_crowd=10_000,
+        largest_tree=10_000,
         largest_traced=10_000,
         children_through=100_000,
         request_seconds=0.3,
-        repeats=1,
-        cut="A quick look: few rounds, no operation on more than 1,000 tasks, short curves, and idling for "
-        "0.3 seconds.",
+        request_rounds=1,
+        cut="A quick look: few rounds, nothing larger than 10,000 tasks, and idling for 0.3 seconds.",
     ),
     "default": Effort(
         seconds=0.07,
@@ -65,23 +67,25 @@ EFFORTS = {
         idle_seconds=1.0,
         largest_group=100_000,
         largest_crowd=100_000,
+        largest_tree=10_000,
         largest_traced=10_000,
-        children_through=1_000_000,
+        children_through=100_000,
         request_seconds=0.5,
-        repeats=3,
-        cut="The time for children is taken up to 100,000, memory up to 10,000; `--full` goes ten times as "
-        "far, and takes more rounds.",
+        request_rounds=3,
+        cut="`--full` takes the curves, the deep groups and the children through one group ten times as far or more, "
+        "and more rounds.",
     ),
     "full": Effort(
         seconds=0.5,
-        largest=100_000,
+        largest=1_000_000,
         idle_seconds=1.0,
         largest_group=1_000_000,
         largest_crowd=100_000,
+        largest_tree=100_000,
         largest_traced=100_000,
         children_through=1_000_000,
         request_seconds=2.0,
-        repeats=5,
+        request_rounds=5,
         cut="",
     ),
 }
@@ -108,7 +112,7 @@ def operation_steps(
 def measured(line: Line, loop: Loop, peers: dict[str, Peer], seconds: float) -> Series:
     """The line's operation, with all peers that can do it taking turns."""
     contenders = []
-    with ExitStack() as stack:
+    with collecting_by_hand(), ExitStack() as stack:
         for name, peer in peers.items():
             operation = line.operation(peer, loop)
             if operation is not None:
@@ -126,9 +130,8 @@ def other_steps(results: Results, loops: dict[str, Loop], effort: Effort) -> Ite
             yield from _growth_steps(results, loops[name], effort)
     for loop in loops.values():
         yield from _end_to_end_steps(results, loop, effort)
-    for _ in range(effort.repeats):  # in turns, as always
-        for package in imports.installed_packages():
-            yield f"import {package}", partial(_add_import, results, package)
+    for package in imports.installed_packages():
+        yield f"import {package}", partial(_measure_import, results, package)
 
 
 def _idle_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step]:
@@ -169,7 +172,9 @@ def _growth_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step
         found = growth.flatness(loop, "interloop", peers["interloop"], effort.children_through)
         results.flatness.append(found)
 
-    for title, by_size in growth.timed_curves(effort.largest_group, effort.largest_crowd):
+    for title, by_size in growth.timed_curves(
+        effort.largest_group, effort.largest_crowd, effort.largest_tree
+    ):
         for size, line in by_size.items():
             yield f"{loop.name}: time, {size:,} {title}", partial(time, title, size, line)
     for title, of in (
@@ -186,7 +191,7 @@ def _end_to_end_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[
     structures = end_to_end.structures(loop)
     found = {name: end_to_end.EndToEnd(loop.name, name) for name in structures}
     results.end_to_end += found.values()
-    for _ in range(effort.repeats):
+    for _ in range(effort.request_rounds):
         for name, structure in structures.items():
             yield (
                 f"{loop.name}: requests, {name}",
@@ -194,12 +199,8 @@ def _end_to_end_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[
             )
 
 
-def _add_import(results: Results, package: str) -> None:
-    found = imports.import_time(package)
-    if package in results.imports:
-        results.imports[package].add_runs(found)
-    else:
-        results.imports[package] = found
+def _measure_import(results: Results, package: str) -> None:
+    results.imports[package] = imports.import_time(package)
 
 
 def _of(names: Collection[str], loop: Loop) -> dict[str, Peer]:
