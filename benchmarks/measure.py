@@ -1,12 +1,13 @@
 """Paired measurement: every peer in a loop of its own, all in one process, taking turns.
 
 A peer's loop runs in a thread that stands still while it is not its turn, so what one peer leaves in its
-loop (timers, tasks) is no burden to another. Only one thread ever runs.
+loop (timers, tasks) is no burden to another. Only one thread ever runs, and all on the same CPU.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ Round = Callable[[int], Awaitable[float]]
 
 Surroundings = Callable[[], AbstractAsyncContextManager[object]]
 
-ROUND_SECONDS = 0.004  # of calibrated rounds: long against the clock's tick, short against a noise's
+ROUND_SECONDS = 0.002  # of calibrated rounds: long against the clock's tick, short against a noise's
 MINIMUM_ROUNDS = 3
 
 
@@ -115,6 +116,20 @@ def collecting_by_hand() -> Generator[None]:
         yield
     finally:
         gc.enable()
+
+
+@contextmanager
+def on_one_cpu() -> Generator[None]:
+    """Threads started inside share a CPU: of two, a busy one would slow the same peer in every round."""
+    if not hasattr(os, "sched_setaffinity"):  # Linux has it
+        yield
+        return
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cpus)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cpus)
 
 
 def calibrated(contender: Contender) -> int:

@@ -10,7 +10,7 @@ from functools import partial
 from . import end_to_end, growth, idle, imports
 from .growth import Curve
 from .loops import Loop
-from .measure import Contender, Series, collecting_by_hand, paired
+from .measure import Contender, Series, collecting_by_hand, on_one_cpu, paired
 from .operations import Line, lines
 from .peers import Peer, installed_peers
 from .results import Results
@@ -72,8 +72,8 @@ EFFORTS = {
         children_through=100_000,
         request_seconds=0.5,
         request_rounds=3,
-        cut="`--full` takes the curves, the deep groups and the children through one group ten times as far or more, "
-        "and more rounds.",
+        cut="`--full` goes ten times as far with curves, deep groups and the children through one group, "
+        "and takes more rounds.",
     ),
     "full": Effort(
         seconds=0.5,
@@ -112,7 +112,7 @@ def operation_steps(
 def measured(line: Line, loop: Loop, peers: dict[str, Peer], seconds: float) -> Series:
     """The line's operation, with all peers that can do it taking turns."""
     contenders = []
-    with collecting_by_hand(), ExitStack() as stack:
+    with on_one_cpu(), collecting_by_hand(), ExitStack() as stack:
         for name, peer in peers.items():
             operation = line.operation(peer, loop)
             if operation is not None:
