@@ -36,6 +36,8 @@ callback, at the next checkpoint, unless whoever asked has taken the request bac
 is left before, with a `CancelledError` of its own in flight, it raises the one that was held back instead:
 by the message on it others, anyio's scopes say, know their own (G5).
 
+**Deadlines** share one timer of the loop, `_timers.py`.
+
 **Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
 native task (G14). Background tasks are children like any other, which the group cancels when they are all
 that is left (G15).
@@ -44,7 +46,7 @@ that is left (G15).
 from __future__ import annotations
 
 import asyncio
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task, get_running_loop
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
@@ -63,6 +65,7 @@ from ._errors import (
     left_out_of_order,
     not_open,
 )
+from ._timers import Entry, Timers
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -71,9 +74,11 @@ T_co = TypeVar("T_co", covariant=True)
 class _Tree:
     """The open scopes of one loop."""
 
-    __slots__ = ("held_back", "innermost", "starting")
+    __slots__ = ("held_back", "innermost", "loop", "starting", "timers")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.timers = Timers(loop)
         self.innermost: dict[asyncio.Task[Any], _Node] = {}
         self.held_back: dict[asyncio.Task[Any], tuple[BaseException, asyncio.Handle]] = {}
         # an eager loop runs the first step of a task before it hands out the task
@@ -99,13 +104,13 @@ def _tree_of(loop: asyncio.AbstractEventLoop) -> _Tree:
     try:
         return loop._interloop_tree  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
-        tree = loop._interloop_tree = _Tree()  # type: ignore[attr-defined]
+        tree = loop._interloop_tree = _Tree(loop)  # type: ignore[attr-defined]
         return tree
 
 
 def _innermost_of_current_task() -> _Node | None:
-    task = asyncio.current_task()
-    return None if task is None else _tree_of(asyncio.get_running_loop()).innermost_of(task)
+    task = current_task()
+    return None if task is None else _tree_of(get_running_loop()).innermost_of(task)
 
 
 def _opened_inside(task: asyncio.Task[Any], outer: _Node, tree: _Tree) -> list[_Node]:
@@ -166,7 +171,7 @@ def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: BaseExcep
             task.uncancel()  # no further request: the same one again
             task.cancel(message)
 
-    delivery = asyncio.get_running_loop().call_soon(deliver)
+    delivery = get_running_loop().call_soon(deliver)
     if cancellation is not None:
         tree.held_back[task] = cancellation, delivery
 
@@ -196,7 +201,7 @@ class Task(abc.Task[T_co]):
     def _now(self) -> asyncio.Task[T_co] | _Queued:
         if isinstance(self._native, _Queued) and self._native.starting is not None:
             # an eager loop runs the first step of a task before it hands out the task
-            tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._loop)
+            tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop)
             return next(task for task in tasks if task.get_coro() is self._native.starting)
         return self._native
 
@@ -247,7 +252,7 @@ class Task(abc.Task[T_co]):
         await self._out_of_queue()
         if self.done():
             return
-        if self.native is asyncio.current_task():
+        if self.native is current_task():
             raise RuntimeError(f"{self!r} cannot wait for itself")
         await _wait_for_end(self.native)
 
@@ -266,14 +271,14 @@ def _cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
 
 async def _wait_for_end(task: asyncio.Task[Any]) -> None:
     """Wait without owning: cancelling the waiter leaves `task` alone (T3)."""
-    waiter = asyncio.get_running_loop().create_future()
+    waiter = get_running_loop().create_future()
 
     def wake(_: object) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
     task.add_done_callback(wake)
-    waiting = asyncio.current_task()
+    waiting = current_task()
     _awaited_by(task, waiting)
     try:
         await waiter
@@ -301,47 +306,50 @@ class _Scope:
     __slots__ = (
         "__weakref__",
         "_cancelled",
-        "_delivery",
         "_entered",
         "_in_body",
-        "_loop",
         "_parent",
         "_requests_at_entry",
         "_task",
         "_tree",
-        "_was_delivered",
+        "_withdraw",
     )
 
-    _loop: asyncio.AbstractEventLoop
+    _entered: bool
+    _in_body: bool
+
+    # from entry on
+    _cancelled: bool  # by itself, or by a scope around it
     _parent: _Node | None
     _requests_at_entry: int
+    _task: asyncio.Task[Any] | None  # the one that is in the block, or waits at its end
     _tree: _Tree
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[Any] | None = None  # the one that is in the block, or waits at its end
-        self._entered = False
-        self._in_body = False
-        self._cancelled = False  # by itself, or by a scope around it
-        self._delivery: asyncio.Handle | None = None
-        self._was_delivered = False  # to the task that is in the block
+    _withdraw: Callable[[], object] | None  # takes back what this scope asked of that task
 
     def _enter(self) -> None:
         if self._entered:
             raise already_entered(self)
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        loop = get_running_loop()
+        task = current_task(loop)
         if task is None:
             raise RuntimeError(f"{self!r} must be used inside a task, and cannot determine the parent task")
-        tree = _tree_of(loop)
-        self._loop = loop
+        try:
+            tree: _Tree = loop._interloop_tree  # type: ignore[attr-defined]
+        except AttributeError:
+            tree = _tree_of(loop)
+        parent = tree.innermost.get(task)
+        if parent is None and tree.starting is not None:
+            parent = tree.innermost_of(task)
         self._task = task
-        self._entered = True
         self._tree = tree
-        self._parent = tree.innermost_of(task)
+        self._parent = parent
         self._requests_at_entry = task.cancelling()
+        self._cancelled = False
+        self._withdraw = None
+        self._entered = True
         self._in_body = True
         tree.innermost[task] = self  # type: ignore[assignment]  # every scope is a TaskGroup or a Deadline
-        if self._outer_scope_cancelled():
+        if parent is not None and parent._cancelled:
             self._cancel()  # C6: born cancelled
 
     def _cancel(self) -> None:
@@ -349,13 +357,13 @@ class _Scope:
             return
         assert self._task is not None
         found = _mark_cancelled(self, self._task, self._tree)  # type: ignore[arg-type]
-        self._delivery = self._loop.call_soon(self._deliver, found)
+        self._withdraw = self._tree.loop.call_soon(self._deliver, found).cancel
 
     def _deliver(self, tasks: list[asyncio.Task[Any]]) -> None:
-        self._delivery = None
+        self._withdraw = None
         if self._in_body:
             assert self._task is not None
-            self._was_delivered = True
+            self._withdraw = self._task.uncancel
             self._task.cancel()
         _cancel_all(tasks)
 
@@ -369,27 +377,26 @@ class _Scope:
         """
         task = self._task
         assert task is not None
+        tree = self._tree
         parent = self._parent
         self._in_body = False
         self._task = self._parent = None  # G11
-        if self._delivery is not None:
-            self._delivery.cancel()
-            self._delivery = None
-        if self._was_delivered:
-            task.uncancel()
-        innermost = self._tree.innermost.get(task)
-        opened_inside = innermost is not self and _opened_inside(task, self, self._tree)  # type: ignore[arg-type]
-        if innermost is self or opened_inside:
+        if self._withdraw is not None:
+            self._withdraw()
+            self._withdraw = None
+        still_open = tree.innermost.get(task)
+        opened_inside = still_open is not self and _opened_inside(task, self, tree)  # type: ignore[arg-type]
+        if still_open is self or opened_inside:
             if parent is None:
-                del self._tree.innermost[task]
+                del tree.innermost[task]
             else:
-                self._tree.innermost[task] = parent
-        current = asyncio.current_task()
+                tree.innermost[task] = parent
+        current = current_task(tree.loop)
         if current is not task:
             left_in = "none" if current is None else current.get_name()
             raise left_in_another_task(self, task.get_name(), left_in)
         if opened_inside:
-            raise left_out_of_order(self, innermost)
+            raise left_out_of_order(self, still_open)
         return (parent is not None and parent._cancelled) or task.cancelling() > self._requests_at_entry
 
     def _outer_scope_cancelled(self) -> bool:
@@ -409,7 +416,9 @@ class TaskGroup(_Scope, abc.TaskGroup):
     )
 
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
-        super().__init__()
+        self._entered = False
+        self._in_body = False
+        self._cancelled = False
         self._limit = inf if limit is None else limit
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ordinary = 0  # how many children run that are no background tasks
@@ -480,9 +489,9 @@ class TaskGroup(_Scope, abc.TaskGroup):
         self._tree.starting = coro, task
         try:
             if context is None:
-                native = self._loop.create_task(coro, name=name)
+                native = self._tree.loop.create_task(coro, name=name)
             else:
-                native = self._loop.create_task(coro, name=name, context=context)
+                native = self._tree.loop.create_task(coro, name=name, context=context)
         except BaseException:
             coro.close()
             raise
@@ -524,7 +533,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
         task._cancelled = True
         assert isinstance(task._native, _Queued)
         # after the cancellation is delivered, if it is the waiter's as well (T2)
-        self._loop.call_soon(task._native.left_queue.set)
+        self._tree.loop.call_soon(task._native.left_queue.set)
 
     def _drop_queue(self) -> None:
         while self._queue:
@@ -567,11 +576,11 @@ class TaskGroup(_Scope, abc.TaskGroup):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        task = self._task
+        task = self._task if self._entered else None
         if task is None:
             raise not_open(self)
         self._in_body = False
-        if asyncio.current_task() is not task:
+        if current_task() is not task:
             self._cancel()  # G9: no child outlives the error
         own_cancellation = self._cancelled
         cancellation = None if exc is None else self._body_failed(exc)
@@ -581,7 +590,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
             must_suspend = exc is None  # G13
             while self._tasks:
                 must_suspend = False
-                self._last_child_ended = self._loop.create_future()
+                self._last_child_ended = self._tree.loop.create_future()
                 try:
                     await self._last_child_ended
                 except CancelledError as outer:
@@ -677,13 +686,16 @@ class _NativeTaskGroup(asyncio.TaskGroup):
 class Deadline(_Scope, abc.Deadline):
     __slots__ = ("_delay", "_expired", "_native", "_suppress", "_timer", "_when")
 
+    _timer: list[Deadline] | Entry | None  # its place in the loop's `Timers`
+
     def __init__(self, delay: float | None, at: float | None, suppress: bool) -> None:
-        super().__init__()
+        self._entered = False
+        self._in_body = False
         self._delay = delay
-        self._when = None if at == inf else at
+        self._when = at
         self._suppress = suppress
         self._expired = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = None
         self._native: _NativeTimeout | None = None
 
     @property
@@ -701,26 +713,35 @@ class Deadline(_Scope, abc.Deadline):
         return self._expired
 
     def _move(self, when: float | None) -> None:
-        self._when = when
         self._stop_timer()
-        self._start_timer()
+        self._when = when
+        if when is not None:
+            self._start_timer(when)
 
     def __enter__(self) -> Self:
         self._enter()
-        if self._delay is not None and self._delay != inf:
-            self._when = self._loop.time() + self._delay  # L9
-        self._start_timer()
+        delay = self._delay
+        if delay is not None:
+            self._when = when = self._tree.loop.time() + delay  # L9
+            if delay > 0:
+                self._tree.timers.add(self, when)
+            else:
+                self._ring()  # L4
+        elif self._when is not None:
+            self._start_timer(self._when)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        if self._task is None:
+        task = self._task if self._entered else None
+        if task is None:
             raise not_open(self)
         own_cancellation = self._expired
-        self._expired = self._expired or self._is_due()  # L8
-        self._stop_timer()
-        task = self._task
+        if self._timer is not None:
+            tree = self._tree
+            self._expired = self._when <= tree.loop.time()  # type: ignore[operator]  # L8
+            tree.timers.remove(self)
         from_outside = self._leave()
         if not own_cancellation or exc is None:
             return None
@@ -736,24 +757,25 @@ class Deadline(_Scope, abc.Deadline):
         _mention_timeout(exc)
         return None
 
-    def _start_timer(self) -> None:
-        if self._when is None:
-            return
-        if self._is_due():
-            self._expire()  # L4
+    def _start_timer(self, when: float) -> None:
+        if when <= self._tree.loop.time():
+            self._ring()  # L4
         else:
-            self._timer = self._loop.call_at(self._when, self._expire)
+            self._tree.timers.add(self, when)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._tree.timers.remove(self)
 
     def _is_due(self) -> bool:
-        return self._when is not None and self._when <= self._loop.time()
+        return self._when is not None and self._when <= self._tree.loop.time()
 
     def _expire(self) -> None:
         self._stop_timer()
+        self._ring()
+
+    def _ring(self) -> None:
+        self._timer = None
         self._expired = True
         self._cancel()
 
@@ -800,8 +822,8 @@ _Node = Task[Any] | TaskGroup | Deadline
 
 
 async def shield(coro: Coroutine[Any, Any, T]) -> T:
-    loop = asyncio.get_running_loop()
-    caller = asyncio.current_task(loop)
+    loop = get_running_loop()
+    caller = current_task(loop)
     assert caller is not None
     context = copy_context()
     # A task of its own, in no group: no scope and no cancellation of the caller reaches into it.
@@ -836,7 +858,7 @@ async def sleep(seconds: float) -> None:
 
 
 async def sleep_forever() -> None:
-    await asyncio.get_running_loop().create_future()
+    await get_running_loop().create_future()
 
 
 async def checkpoint() -> None:
@@ -851,7 +873,7 @@ async def checkpoint() -> None:
 
 
 def current_time() -> float:
-    return asyncio.get_running_loop().time()
+    return get_running_loop().time()
 
 
 def current_deadline() -> float:
