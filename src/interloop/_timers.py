@@ -48,12 +48,11 @@ class Timers:
             self._set_timer(when)
 
     def remove(self, deadline: Deadline) -> None:
+        deadline._timer = None
         new = self._new
-        if deadline._timer is new and new[-1] is deadline:
-            deadline._timer = None
+        if new and new[-1] is deadline:
             new.pop()
             return
-        deadline._timer = None
         self._dead += 1
         if self._dead > FEW_DEAD and self._dead > (len(new) + len(self._heap)) // 2:
             # a deadline that was removed and added again has two places in the list
