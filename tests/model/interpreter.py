@@ -38,6 +38,7 @@ class Interpreter:
         self._groups: dict[int, interloop.TaskGroup] = {}
         self._deadlines: dict[int, interloop.Deadline] = {}
         self._tasks: dict[int, interloop.Task[Any]] = {}
+        self._statuses: dict[int, interloop.TaskStatus[int]] = {}
 
     def note(self, where: object, what: str) -> None:
         self.notes[str(where)].append((interloop.current_time(), what))
@@ -120,17 +121,17 @@ class Interpreter:
     async def Start(self, start: p.Start) -> Any:
         return await self._groups[start.group].start(self._task, start)
 
+    async def Started(self, started: p.Started) -> None:
+        self._statuses[started.task].started(started.id)
+
     async def _task(
         self, task: p.CreateTask | p.Start, *, task_status: interloop.TaskStatus[int] | None = None
     ) -> int:
+        if task_status is not None:
+            self._statuses[task.id] = task_status
         self.note(f"task {task.id}", "begins")
         try:
-            for statement in task.body:
-                if isinstance(statement, p.Started):
-                    assert task_status is not None
-                    task_status.started(statement.id)
-                else:
-                    await self._statement(statement)
+            await self._block(task.body)
         except BaseException as error:
             self.note(f"task {task.id}", tree(error))
             raise

@@ -12,7 +12,7 @@ construction:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cache, partial
@@ -105,6 +105,8 @@ class Start(Statement):
 class Started(Statement):
     """`task_status.started(id)`, in the body of a `Start`."""
 
+    task: int
+
 
 @dataclass(frozen=True, slots=True)
 class Group(Statement):
@@ -187,6 +189,9 @@ THE_END = 256 + 2.0**-MOST_TIMES
 
 def ends_block(statement: Statement) -> bool:
     return isinstance(statement, (Raise, SleepForever))
+
+
+Write: TypeAlias = "Callable[[Author, Place], Iterable[Statement]]"
 
 
 class Author:
@@ -310,7 +315,7 @@ class Author:
         place = replace(in_group, tasks=(*in_group.tasks, task), depth=depth - 1)
         body = self.block(place)
         if calls_started and not (body and ends_block(body[-1])):
-            body += (*self._alone(place), Started(self._new_id()), *self.sleep(place), *self.block(place))
+            body += (*self._alone(place), Started(self._new_id(), task), *self.sleep(place), *self.block(place))
         if not (body and ends_block(body[-1])):
             body += tuple(self._not_fresh(place))
         self._moment = moment_of_creator
@@ -356,7 +361,8 @@ class Author:
     def except_star(self, place: Place, error: type[Exception]) -> list[Statement]:
         return self.caught(place, Author.block, error)
 
-    def caught(self, place: Place, write, error: type[Exception] = Exception) -> list[Statement]:
+    def caught(self, place: Place, write: Write, error: type[Exception] = Exception) -> list[Statement]:
+        """What `write` writes, in an `except*`."""
         statement = self._new_id()
         body = tuple(write(self, place.inside(caught=True)))
         self._joined()
@@ -371,15 +377,12 @@ def _below(count: int) -> st.SearchStrategy[int]:
     return st.integers(0, count - 1)
 
 
-Choice: TypeAlias = Callable[[Author, Place], list[Statement]] | None
-
-
 @cache
 def _choices(
     *, groups: bool, tasks: bool, deadlines: bool, cleanup: bool, silent: bool, waits: bool, deep: bool, outermost: bool
-) -> tuple[Choice, ...]:
+) -> tuple[Write | None, ...]:
     """What may stand at a place, the simplest first, as often as its share; `None` ends the block."""
-    choices: list[Choice] = [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
+    choices: list[Write | None] = [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
     if not silent:
         choices += [partial(Author.raise_, error=error) for error in (ValueError, KeyError)] * (10 if cleanup else 3)
     choices += [Author.current_deadline] * 2

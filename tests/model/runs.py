@@ -51,7 +51,7 @@ def run(host: Host, program: p.Block) -> Notes:
 
     try:
         host.runner(main)
-    except Exception as error:
+    except (Exception, asyncio.CancelledError) as error:
         notes["run"] = [(0, repr(error))]
     return notes
 
