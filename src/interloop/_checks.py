@@ -7,7 +7,6 @@ from contextvars import Context
 from math import isnan
 from typing import Any, TypeGuard
 
-
 # Numbers of seconds of these types and between these need no closer look, which is a tenth of a deadline.
 PLAIN_NUMBERS = frozenset({float, int})
 PAST, FUTURE = -1e15, 1e15
