@@ -97,10 +97,10 @@ def test_the_error_of_a_dropped_child_is_the_groups(host: str) -> None:
         raise OSError("no route")
 
     async def main() -> None:
-        with pytest.raises(ExceptionGroup) as caught:
-            async with task_group() as tg:
-                tg.create_task(fail())
-                await sleep_forever()
-        assert [str(error) for error in caught.value.exceptions] == ["no route"]
+        async with task_group() as tg:
+            tg.create_task(fail())
+            await sleep_forever()
 
-    HOSTS[host].run(main)
+    with pytest.raises(ExceptionGroup) as caught:
+        HOSTS[host].run(main)
+    assert [str(error) for error in caught.value.exceptions] == ["no route"]
