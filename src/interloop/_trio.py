@@ -394,6 +394,8 @@ class Deadline(abc.Deadline):
 
     def _move(self, when: float | None) -> None:
         self._scope.deadline = inf if when is None else when
+        if self._scope.deadline <= trio.current_time():
+            self._scope.cancel()  # L7: at once, as on entry, so that current_deadline() tells
 
     def __enter__(self) -> Self:
         if self._entered:
