@@ -52,11 +52,6 @@ HOSTS = dedent(
             return False
         return True
 
-    def stumbles_once(async_fn):
-        good(async_fn)
-        if not once("asked for its backend") and once("stumbled"):
-            raise RuntimeError("a busy machine")
-
     def hangs_once(async_fn):
         if once("hung"):
             time.sleep(600)
@@ -141,12 +136,6 @@ def test_a_declared_deviation_is_no_failure(tmp_path: Path) -> None:
     assert (cell["outcome"], cell["failed"], cell["reason"]) == ("deviates", 8, "it takes any number")
 
 
-def test_where_time_is_real_a_failed_test_is_run_again(tmp_path: Path) -> None:
-    code, report = report_of(tmp_path, "--host", "their_hosts:stumbles_once")
-    assert code == CONFORMS
-    assert len(report["passed_with_a_longer_tick"]) == 1
-
-
 def test_a_host_that_never_runs_the_function(tmp_path: Path) -> None:
     code, report = report_of(tmp_path, "--host", "their_hosts:forgetful")
     assert code == FAILED
@@ -173,10 +162,9 @@ def test_a_process_that_dies_is_a_failure_and_the_others_run(tmp_path: Path) -> 
 def test_a_host_that_keeps_dying_is_given_up(tmp_path: Path) -> None:
     code, report = report_of(tmp_path, "--host", "their_hosts:always_dies", "--rule", "W3")
     assert code == FAILED
-    assert Counter(failure["message"] for failure in report["failures"]) == {
-        "the process ended with exit code 7": 10,
-        "not run: the host had to be given up": 4,
-    }
+    messages = Counter(failure["message"] for failure in report["failures"])
+    assert messages.keys() == {"the process ended with exit code 7", "not run: the host had to be given up"}
+    assert 10 <= messages["the process ended with exit code 7"] <= 13  # four processes at once
 
 
 def test_a_host_that_is_not_installed_is_listed_and_never_passes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from ._checks import is_coroutine
@@ -10,7 +11,7 @@ from ._dispatch import current_backend
 from ._errors import TaskCancelled, errors_only
 
 if TYPE_CHECKING:
-    from .abc import NativeEvent, TaskGroup
+    from .abc import Backend, NativeEvent, TaskGroup
 
 __all__ = ["TaskStatus"]
 
@@ -87,7 +88,7 @@ async def start(
         raise TypeError(f"start() expects an async function and its arguments, got {fn!r}")
     backend = current_backend("start()")
     status: TaskStatus[Any] = TaskStatus(backend.Event())
-    coro: Any = _run(status, fn, args, backend.get_cancelled_exc_class())
+    coro: Any = _run(status, fn, args, backend)
     coro.__qualname__ = getattr(fn, "__qualname__", repr(fn))  # what trio names the task after
     task = group.create_task(coro, name=name)
     try:
@@ -117,7 +118,7 @@ async def start(
 
 
 async def _run(
-    status: TaskStatus[Any], fn: Callable[..., Any], args: tuple[Any, ...], cancelled: type[BaseException]
+    status: TaskStatus[Any], fn: Callable[..., Any], args: tuple[Any, ...], backend: Backend
 ) -> object:
     try:
         coro = fn(*args, task_status=status)
@@ -127,9 +128,9 @@ async def _run(
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        if status._started or status._abandoned:
+        if status._started or status._abandoned or backend.current_deadline() == -inf:
             raise  # an error of the group, as any other child's
-        status._error = errors_only(error, cancelled)
+        status._error = errors_only(error, backend.get_cancelled_exc_class())
         if status._error is None:
             raise
         return None

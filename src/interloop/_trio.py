@@ -445,6 +445,8 @@ class Deadline(abc.Deadline):
 
     def _move(self, when: float | None) -> None:
         self.native.deadline = inf if when is None else when
+        if self.expired():
+            self.native.cancel()  # L7: at once, as on entry, so that current_deadline() tells
 
     def __enter__(self) -> Self:
         if self._entered:

@@ -210,7 +210,8 @@ class TaskGroup(ABC):
             TypeError: `fn` is not an async function.
             RuntimeError: `fn` returned without calling `started()`; or the group was not entered, or is
                 finished (G8).
-            TaskCancelled: the child was cancelled before it called `started()`.
+            TaskCancelled: the child was cancelled before it called `started()`, with its group say.
+            TaskFailed: likewise, and its clean-up failed; the error is the group's as well.
             Exception: what `fn` raised before it called `started()`; the group lives on.
         """
         return await start(self, fn, args, name)

@@ -22,16 +22,16 @@ A test is a function, async or not, marked with the rules that it proves:
         assert ended == ["child"]
 
 - `rule("G4", "G5")`: a test may prove several rules. `rule("N1", only="asyncio")` is for a rule that is
-  about one backend alone: on hosts of the other backend the test is neither run nor counted.
+  about one backend alone: on hosts of the other backend the test is neither run nor counted. Likewise
+  `rule("N6", host="asyncio")`, for a test that runs a loop of its own in a process: it would only do the
+  same again elsewhere.
 - An `async def` test runs as the only function of a fresh loop, once on each host. A plain test takes the
   fixture `host` and calls `host.run(async_fn)` itself, as often as it likes: each run is a fresh loop, and
   gives the result of `async_fn()` or raises its error.
-- The fixture `tick` is the unit of time, in seconds: 1.0 where time is virtual, 0.02 where it is real.
+- The fixture `tick` is the unit of time, in seconds: 1.0 where time is virtual, 0.05 where it is real.
   Sleep, and set deadlines, in multiples of it. What is compared with `==` must not depend on how
   exactly a host keeps time: compare orders, or measure with
   `pytest.approx(3 * tick, abs=tick / 2)`, and keep two events of different tasks at least a tick apart.
-  Where time is real, a test that fails is run again with a tick five times as long, since a busy machine
-  delays it; it fails if that fails too, and the report names it if it passes.
 - The fixture `host` tells about the host: `host.name`, `host.backend` (`"asyncio"` or `"trio"`),
   `host.virtual`, `host.tick`.
 - A run fails if a task is still alive when its function returns, and if the loop's exception handler is

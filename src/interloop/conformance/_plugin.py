@@ -7,18 +7,16 @@ import gc
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from inspect import iscoroutinefunction, signature
 from math import inf
+from pathlib import Path
 from time import monotonic
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from ..testing import HOSTS, Host, find_host
 from ._rules import RULES
-
-SECOND_ATTEMPT = 5  # times as long a tick
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,17 +24,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--host", action="append", help="a host to run on (default: all that are installed)")
     group.addoption("--rule", action="append", choices=list(RULES), help="a rule to test (default: all)")
     group.addoption("--timeout", type=float, default=30, help="when a test hangs, in seconds (default: 30)")
+    group.addoption("--part", metavar="K/N", default="1/1", help="run the K-th of N parts of the tests")
     group.addoption("--after", metavar="TEST", help="begin after this test")
     group.addoption("--events", action="store_true", help="print what happens as lines of JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "rule(*ids, only=None): the rules of the contract that a test proves")
+    config.addinivalue_line("markers", "rule(*ids, only=None, host=None): the rules that a test proves")
     if config.getoption("tbstyle", "auto") == "auto":
         config.option.tbstyle = "short"
     config.pluginmanager.register(_HangGuard(cast(float, config.getoption("--timeout"))))
     if config.getoption("--events"):
         config.pluginmanager.register(_Events())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    wanted = config.getoption("--rule")
+    if not wanted or collection_path.suffix != ".py":
+        return None
+    # importing a chapter takes longer than most of its rules do
+    text = collection_path.read_text(encoding="utf-8")
+    return None if any(f'"{rule_id}"' in text for rule_id in wanted) else True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -56,17 +64,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unstable:  # another process would not find the test again
         raise pytest.UsageError(f"with an address in the id, give `ids`: {', '.join(unstable)}")
     wanted = set(config.getoption("--rule") or RULES)
-    after = config.getoption("--after")
-    begin = [item.nodeid for item in items].index(after) + 1 if after else 0
-    items[:] = [item for item in items[begin:] if wanted & set(rules_of(item))]
+    part, parts = map(int, str(config.getoption("--part")).split("/"))
+    items[:] = [item for item in items if wanted & set(rules_of(item))][part - 1 :: parts]
+    if after := config.getoption("--after"):
+        del items[: [item.nodeid for item in items].index(after) + 1]
 
 
 def rules_of(item: pytest.Item) -> tuple[str, ...]:
     return tuple(rule for mark in item.iter_markers("rule") for rule in mark.args)
 
 
-def only_backend_of(item: pytest.Item) -> str | None:
-    return next((mark.kwargs["only"] for mark in item.iter_markers("rule") if mark.kwargs["only"]), None)
+def about_alone(item: pytest.Item) -> tuple[str | None, str | None]:
+    """The backend and the host that the test is about, if it is about one alone."""
+    marks = [mark.kwargs for mark in item.iter_markers("rule")]
+    only, host = ([mark[key] for mark in marks if mark[key]] for key in ("only", "host"))
+    return next(iter(only), None), next(iter(host), None)
 
 
 @pytest.fixture
@@ -81,9 +93,9 @@ def _about_this_host(
 ) -> None:
     record_property("backend", host.backend)
     record_property("versions", host.versions)
-    only = only_backend_of(request.node)
-    if only and host.backend != only:
-        pytest.skip(f"about {only} alone")
+    only_backend, only_host = about_alone(request.node)
+    if only_backend not in (None, host.backend) or only_host not in (None, host.name):
+        pytest.skip(f"about {only_host or only_backend} alone")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -95,28 +107,12 @@ def pytest_runtest_setup() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     __tracebackhide__ = True
-    host = cast(Host, pyfuncitem.funcargs["host"])
-    if not host.virtual:
-        # A busy machine delays what takes real time: what is broken fails with longer ticks as well.
-        try:
-            _call(pyfuncitem, host)
-        except (Exception, pytest.fail.Exception):
-            host = replace(host, real_tick=SECOND_ATTEMPT * host.real_tick)
-            pyfuncitem.user_properties.append(("repeated", True))
-        else:
-            return True
-    _call(pyfuncitem, host)
-    return True
-
-
-def _call(item: pytest.Function, host: Host) -> None:
-    __tracebackhide__ = True
-    fixtures: dict[str, Any] = {**item.funcargs, "host": host, "tick": host.tick}
-    arguments = {name: fixtures[name] for name in signature(item.obj).parameters}
-    if iscoroutinefunction(item.obj):
-        host.run(lambda: item.obj(**arguments))
+    arguments = {name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters}
+    if iscoroutinefunction(pyfuncitem.obj):
+        cast(Host, pyfuncitem.funcargs["host"]).run(lambda: pyfuncitem.obj(**arguments))
     else:
-        item.obj(**arguments)
+        pyfuncitem.obj(**arguments)
+    return True
 
 
 @pytest.hookimpl(trylast=True)
@@ -169,7 +165,7 @@ class _Events:
         self._tell(
             when="collected",
             tests=[
-                {"id": item.nodeid, "rules": rules_of(item), "only": only_backend_of(item)}
+                {"id": item.nodeid, "rules": rules_of(item), "only": any(about_alone(item))}
                 for item in session.items
             ],
         )

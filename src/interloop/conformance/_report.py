@@ -26,12 +26,11 @@ class TestRun:
     id: str
     host: str
     rules: tuple[str, ...]
-    only: str | None
+    only: bool  # about one backend, or one host, alone
     outcome: TestOutcome = "waiting"
     message: str = ""
     details: str = ""
     seconds: float = 0
-    repeated: bool = False
 
     @property
     def name(self) -> str:
@@ -57,19 +56,20 @@ class Cell:
 
 @dataclass
 class HostRun:
-    """One host in this run; `backend` and `versions` are known once a test has run there."""
+    """One host in this run.
+
+    `backend` and `versions` are known once a test has run there; `deaths` is how many processes were lost.
+    """
 
     host: Host
     missing: str | None
     backend: str | None = None
     versions: dict[str, str] = field(default_factory=dict[str, str])
     tests: dict[str, TestRun] = field(default_factory=dict[str, TestRun])
+    deaths: int = 0
 
     def count(self, outcome: TestOutcome) -> int:
         return sum(test.outcome == outcome for test in self.tests.values())
-
-    def waiting(self) -> list[TestRun]:
-        return [test for test in self.tests.values() if test.outcome == "waiting"]
 
 
 class Report:
@@ -130,10 +130,6 @@ class Report:
         """The tests that could not be run where they should have been."""
         return [test for test in self.tests if test.outcome == "skipped" and not test.only]
 
-    def repeated(self) -> list[TestRun]:
-        """The tests that passed only when they were run again with a longer tick."""
-        return [test for test in self.tests if test.outcome == "passed" and test.repeated]
-
     def deviations(self) -> list[tuple[str, str, str]]:
         """What the hosts declare: host, rule, reason."""
         return [(name, *item) for name in self.hosts for item in self.deviations_of(name).items()]
@@ -184,7 +180,6 @@ class Report:
                 }
                 for rule in self.rules
             },
-            "passed_with_a_longer_tick": [test.id for test in self.repeated()],
             "failures": [
                 {
                     "test": test.id,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pytest import MarkDecorator
 
 __all__ = ["CHAPTERS", "RULES", "rule"]
-
-Test = TypeVar("Test", bound=Callable[..., Any])
 
 CHAPTERS = {
     "D": "Dispatch",
@@ -77,16 +77,17 @@ RULES = {
 }
 
 
-def rule(*ids: str, only: Literal["asyncio", "trio"] | None = None) -> Callable[[Test], Test]:
+def rule(*ids: str, only: Literal["asyncio", "trio"] | None = None, host: str | None = None) -> MarkDecorator:
     """Mark a test with the rules of the contract that it proves.
 
     Args:
         ids: the rules, `"G4"`, ...
         only: the backend that these rules are about, if they are about one alone.
+        host: the only host to run it on, for a test that runs a loop of its own in a process.
     """
     import pytest  # not above: `python -m interloop.conformance` reports that it is missing
 
     unknown = [rule_id for rule_id in ids if rule_id not in RULES]
     if unknown or not ids:
         raise ValueError(f"no such rule: {', '.join(unknown) or 'none given'}; there are {', '.join(RULES)}")
-    return pytest.mark.rule(*ids, only=only)
+    return pytest.mark.rule(*ids, only=only, host=host)

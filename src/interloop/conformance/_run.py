@@ -15,7 +15,8 @@ from typing import Any, Literal
 from ._report import NOT_RUN, HostRun, Report, TestRun
 
 HERE = Path(__file__).parent
-MAX_DEATHS = 10
+MAX_DEATHS = 10  # of a host's processes; then it is given up
+REAL_TIME_PARTS = 4
 MACHINERY = tuple(f"{os.sep}{package}{os.sep}" for package in ("_pytest", "pluggy"))
 USERS_OWN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 ENDED = (0, 1, 5)  # pytest's exit codes when all passed, some failed, or there was none
@@ -29,7 +30,7 @@ def run_suite(report: Report, timeout: float, on_end: Callable[[TestRun], None])
     """Run the tests of the report's rules on its hosts, and fill in the report.
 
     Each host has a process of its own, which can be lost, and in which it can do as it likes: importing
-    trio-asyncio, say, changes asyncio.
+    trio-asyncio, say, changes asyncio. Where time is real it has several: they mostly wait.
 
     Args:
         timeout: seconds after which a test counts as hanging.
@@ -40,11 +41,20 @@ def run_suite(report: Report, timeout: float, on_end: Callable[[TestRun], None])
     suite = [str(HERE), f"--config-file={HERE / 'pytest.ini'}", f"--rootdir={HERE}", f"--timeout={timeout}"]
     suite += [f"--rule={rule}" for rule in report.rules]
     hosts = [host for host in report.hosts.values() if not host.missing]
-    # Real time is mostly waiting: what takes it begins first, and the others run beside it.
-    processes = [_Process(host, suite, on_end) for host in sorted(hosts, key=lambda host: host.host.virtual)]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    in_real_time = [
+        _Process(host, [*suite, f"--part={part + 1}/{REAL_TIME_PARTS}"], on_end)
+        for host in hosts
+        if not host.host.virtual
+        for part in range(REAL_TIME_PARTS)
+    ]
+    busy = [_Process(host, suite, on_end) for host in hosts if host.host.virtual]
+    processes = in_real_time + busy
+    waiting, computing = ThreadPoolExecutor(REAL_TIME_PARTS), ThreadPoolExecutor(os.cpu_count())
+    with waiting, computing:
         try:
-            for ended in [threads.submit(process.run) for process in processes]:
+            runs = [waiting.submit(process.run) for process in in_real_time]
+            runs += [computing.submit(process.run) for process in busy]
+            for ended in runs:
                 ended.result()
         finally:
             for process in processes:
@@ -52,25 +62,28 @@ def run_suite(report: Report, timeout: float, on_end: Callable[[TestRun], None])
 
 
 class _Process:
-    """Runs one host's tests in a process, and in another one if that dies."""
+    """Runs a host's tests, or a part of them, in a process, and in another one if that dies."""
 
     def __init__(self, host: HostRun, suite: list[str], on_end: Callable[[TestRun], None]) -> None:
         self.host = host
         self._command = [sys.executable, "-m", "pytest", *suite, "-pno:terminal", "--events"]
         self._command.append(f"--host={host.host.name}")
         self._on_end = on_end
+        self._tests: dict[str, TestRun] = {}
         self._last: TestRun | None = None
         self._process: Popen[str] | None = None
         self._stopped = False
 
     def run(self) -> None:
-        deaths = 0
-        while deaths < MAX_DEATHS and not self._stopped:
+        while self.host.deaths < MAX_DEATHS and not self._stopped:
             if self._run_process() == "ended":
                 return
-            deaths += 1
-        for test in self.host.waiting():
+            self.host.deaths += 1
+        for test in self._waiting():
             test.fail(NOT_RUN, "")
+
+    def _waiting(self) -> list[TestRun]:
+        return [test for test in self._tests.values() if test.outcome == "waiting"]
 
     def stop(self) -> None:
         self._stopped = True
@@ -93,7 +106,7 @@ class _Process:
             stderr.seek(0)
             said = stderr.read()
 
-        if code in ENDED and not self.host.waiting():
+        if code in ENDED and not self._waiting():
             return "ended"
         if self._last is None or self._last is begun_before:
             raise SuiteError(f"pytest ended with exit code {code} on {self.host.host.name}\n{said}")
@@ -108,9 +121,10 @@ class _Process:
             raise SuiteError(event["what"])
         if when == "collected":
             for test in event["tests"]:
-                self.host.tests.setdefault(test["id"], TestRun(host=self.host.host.name, **test))
+                self._tests.setdefault(test["id"], TestRun(host=self.host.host.name, **test))
+            self.host.tests |= self._tests
             return
-        self._last = run = self.host.tests[event["test"]]
+        self._last = run = self._tests[event["test"]]
         if when == "start":
             return
         run.seconds += event["seconds"]
@@ -123,6 +137,5 @@ class _Process:
         properties = event["properties"]
         self.host.backend = properties.get("backend", self.host.backend)
         self.host.versions = properties.get("versions", self.host.versions)
-        run.repeated = properties.get("repeated", False)
         if when == "teardown":
             self._on_end(run)

@@ -58,11 +58,11 @@ class Progress:
 
     def __call__(self, test: TestRun) -> None:
         if test.host not in self._bars_of:
-            total = len(self._report.hosts[test.host].tests)
-            self._bars_of[test.host] = self._bars.add_task(test.host, total=total, failed="")
+            self._bars_of[test.host] = self._bars.add_task(test.host, failed="")
         self._failed[test.host] += test.outcome == "failed"
         failed = f"{self._failed[test.host]} failed" if self._failed[test.host] else ""
-        self._bars.update(self._bars_of[test.host], advance=1, failed=failed)
+        total = len(self._report.hosts[test.host].tests)
+        self._bars.update(self._bars_of[test.host], total=total, advance=1, failed=failed)
 
 
 def print_report(report: Report) -> None:
@@ -138,8 +138,6 @@ def _hosts(report: Report) -> Table:
 def _remarks(report: Report) -> Iterator[str]:
     for test in report.skipped():
         yield f"not tested: {test.id}: {test.message}"
-    for test in report.repeated():
-        yield f"passed with a longer tick: {test.id}"
     for host, rule, reason in report.deviations():
         yield f"declared deviation: {rule} on {host}: {reason}"
 

@@ -1302,6 +1302,7 @@ async def test_a_computation_past_an_anyio_deadline_is_told_inside_our_group(tic
 
 PROGRAM = """
 import asyncio
+import gc
 import signal
 
 from interloop import *
@@ -1332,6 +1333,8 @@ try:
     asyncio.run(main())
 except KeyboardInterrupt:
     print("interrupted")
+for _ in range(5):  # asyncio reports the error of a task that nobody awaited when the task is freed;
+    gc.collect()  # PyPy frees what hangs on something with a finalizer one collection later
 """
 
 
@@ -1345,7 +1348,7 @@ def run_in_a_process(main: str, directory: Path, reported: str = "") -> list[str
     return ended.stdout.splitlines()
 
 
-@rule("N6", only="asyncio")
+@rule("N6", host="asyncio")
 def test_an_interrupt_is_a_cancellation_from_outside(host: Host, tmp_path: Path) -> None:
     main = """
         async def main():
@@ -1360,7 +1363,7 @@ def test_an_interrupt_is_a_cancellation_from_outside(host: Host, tmp_path: Path)
     assert printed[2:] == ["interrupted"]
 
 
-@rule("N6", only="asyncio")
+@rule("N6", host="asyncio")
 def test_an_interrupt_waits_for_a_shield(host: Host, tmp_path: Path) -> None:
     main = """
         async def commit():
@@ -1376,7 +1379,7 @@ def test_an_interrupt_waits_for_a_shield(host: Host, tmp_path: Path) -> None:
     assert run_in_a_process(main, tmp_path) == ["committed", "interrupted"]
 
 
-@rule("N6", only="asyncio")
+@rule("N6", host="asyncio")
 def test_an_interrupt_reaches_groups_in_other_tasks(host: Host, tmp_path: Path) -> None:
     main = """
         async def work():
@@ -1391,7 +1394,7 @@ def test_an_interrupt_reaches_groups_in_other_tasks(host: Host, tmp_path: Path) 
     assert run_in_a_process(main, tmp_path) == ["child cleaned up", "interrupted"]
 
 
-@rule("N6", only="asyncio")
+@rule("N6", host="asyncio")
 def test_an_interrupt_of_a_group_that_is_being_left(host: Host, tmp_path: Path) -> None:
     main = """
         async def main():
@@ -1402,7 +1405,7 @@ def test_an_interrupt_of_a_group_that_is_being_left(host: Host, tmp_path: Path) 
     assert run_in_a_process(main, tmp_path) == ["child cleaned up", "interrupted"]
 
 
-@rule("N6", only="asyncio")
+@rule("N6", host="asyncio")
 def test_an_error_in_the_clean_up_after_an_interrupt_is_not_lost(host: Host, tmp_path: Path) -> None:
     main = """
         async def main():
@@ -1418,7 +1421,7 @@ def test_an_error_in_the_clean_up_after_an_interrupt_is_not_lost(host: Host, tmp
     assert run_in_a_process(main, tmp_path) == ["OSError('while disconnecting')", "interrupted"]
 
 
-@rule("N6", only="asyncio")
+@rule("N6", host="asyncio")
 def test_an_interrupt_raised_in_a_child_lets_all_others_clean_up(host: Host, tmp_path: Path) -> None:
     main = """
         async def interrupted_child():

@@ -1,16 +1,18 @@
-"""N7: the rules hold under the test plugins of anyio, trio and asyncio.
-
-Each plugin runs the suite below in a process of its own, where no other plugin is loaded.
-"""
+"""Chapter N, test plugins: each runs a small suite in a process where no other plugin is loaded."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["pytester"]
+from interloop.conformance import rule
 
 SUITE = """
 import pytest
@@ -89,7 +91,7 @@ async def test_clean_up_is_done_whole():
 
 
 async def test_the_backend():
-    assert current_backend() in {backends}
+    assert current_backend() == {backend!r}
 
 
 # Scopes that are opened and left in one part of a fixture.
@@ -182,69 +184,85 @@ async def test_a_timeout():
 """
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plugin:
     name: str
     module: str
+    backend: str
     ini: str = ""
     mark: str = ""
-    backends: tuple[str, ...] = ("asyncio",)
 
-    def run(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, suite: str) -> pytest.RunResult:
-        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        pytester.makeini(f"[pytest]\nfilterwarnings = error\n{self.ini}\n")
-        pytester.makepyfile(suite.format(mark=self.mark, backends=self.backends))
-        return pytester.runpytest_subprocess("-p", self.module, "-p", "no:cacheprovider")
-
-
-PLUGINS = [
-    Plugin(
-        "anyio",
-        "anyio.pytest_plugin",
-        mark="pytestmark = pytest.mark.anyio",
-        backends=("asyncio", "trio"),
-    ),
-    Plugin("pytest-trio", "pytest_trio.plugin", ini="trio_mode = true", backends=("trio",)),
-    Plugin(
-        "pytest-asyncio",
-        "pytest_asyncio.plugin",
-        ini="asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function",
-    ),
-]
+    def run(self, directory: Path, suite: str) -> subprocess.CompletedProcess[str]:
+        """What pytest says of `suite` under this plugin."""
+        if find_spec(self.module.partition(".")[0]) is None:
+            pytest.skip(f"{self.name} is not installed")
+        (directory / "pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\n{self.ini}\n", "utf-8")
+        (directory / "test_it.py").write_text(suite.format(mark=self.mark, backend=self.backend), "utf-8")
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", self.module, "-p", "no:cacheprovider"],
+            cwd=directory,
+            env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            capture_output=True,
+            text=True,
+            timeout=25,
+            check=False,
+        )
 
 
-@pytest.fixture(params=PLUGINS, ids=lambda plugin: plugin.name)
-def plugin(request: pytest.FixtureRequest) -> Plugin:
-    plugin: Plugin = request.param
-    if find_spec(plugin.module.partition(".")[0]) is None:
-        pytest.skip(f"{plugin.name} is not installed")
-    return plugin
+def counts(run: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """How many tests ended how, from pytest's last line."""
+    last_line = run.stdout.rstrip().rpartition("\n")[2]
+    return {outcome: int(count) for count, outcome in re.findall(r"(\d+) (passed|failed|error)", last_line)}
 
 
-def test_scopes_in_tests_and_in_fixtures(
-    plugin: Plugin, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plugin.run(pytester, monkeypatch, SUITE).assert_outcomes(passed=10 * len(plugin.backends))
+def anyio_plugin(backend: str) -> Plugin:
+    mark = f"""
+pytestmark = pytest.mark.anyio
 
 
-def test_a_failing_test_shows_what_the_contract_says(
-    plugin: Plugin, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result = plugin.run(pytester, monkeypatch, FAILING)
-    result.assert_outcomes(failed=2 * len(plugin.backends))
-    result.stdout.fnmatch_lines_random(
-        ["*ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)*", "*OSError: no route*"]
-    )
-    assert "TimeoutError" in result.stdout.str() or "DeadlineExceeded" in result.stdout.str()
+@pytest.fixture
+def anyio_backend():
+    return {backend!r}
+"""
+    return Plugin(f"anyio on {backend}", "anyio.pytest_plugin", backend, mark=mark)
 
 
-def test_a_scope_around_the_yield_of_a_fixture(
-    plugin: Plugin, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    result = plugin.run(pytester, monkeypatch, AROUND_A_FIXTURE)
-    if plugin.name == "pytest-asyncio":  # it leaves a fixture in another task than it entered it in (G9, L6)
-        assert "was entered in task" in result.stdout.str()
-        assert "is being left in task" in result.stdout.str()
-        assert result.parseoutcomes()["errors"] >= 2
+PYTEST_TRIO = Plugin("pytest-trio", "pytest_trio.plugin", "trio", ini="trio_mode = true")
+PYTEST_ASYNCIO = Plugin(
+    "pytest-asyncio",
+    "pytest_asyncio.plugin",
+    "asyncio",
+    ini="asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function",
+)
+PLUGINS = [anyio_plugin("asyncio"), anyio_plugin("trio"), PYTEST_ASYNCIO, PYTEST_TRIO]
+
+each_plugin = pytest.mark.parametrize(
+    "plugin",
+    [pytest.param(plugin, id=plugin.name, marks=rule("N7", host=plugin.backend)) for plugin in PLUGINS],
+)
+
+
+@each_plugin
+def test_scopes_in_tests_and_in_fixtures(plugin: Plugin, tmp_path: Path) -> None:
+    run = plugin.run(tmp_path, SUITE)
+    assert counts(run) == {"passed": 10}, run.stdout
+
+
+@each_plugin
+def test_a_failing_test_shows_what_the_contract_says(plugin: Plugin, tmp_path: Path) -> None:
+    run = plugin.run(tmp_path, FAILING)
+    assert counts(run) == {"failed": 2}, run.stdout
+    assert "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)" in run.stdout
+    assert "OSError: no route" in run.stdout
+    assert "TimeoutError" in run.stdout or "DeadlineExceeded" in run.stdout
+
+
+@each_plugin
+def test_a_scope_around_the_yield_of_a_fixture(plugin: Plugin, tmp_path: Path) -> None:
+    run = plugin.run(tmp_path, AROUND_A_FIXTURE)
+    if plugin is PYTEST_ASYNCIO:  # it leaves a fixture in another task than it entered it in (G9, L6)
+        assert "was entered in task" in run.stdout
+        assert "is being left in task" in run.stdout
+        assert counts(run)["error"] >= 2
     else:
-        result.assert_outcomes(passed=3 * len(plugin.backends))
+        assert counts(run) == {"passed": 3}, run.stdout
