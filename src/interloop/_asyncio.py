@@ -903,7 +903,7 @@ def _expire_overdue(node: _Node | None) -> None:
     """
     while node is not None:
         if node._when is not None:
-            node.expired()
+            node.expired()  # pyright: ignore[reportAttributeAccessIssue]  # only a deadline has a time
         node = node._parent
 
 

@@ -33,7 +33,8 @@ from typing import Any, Self, TypeVar
 from weakref import ref
 
 import trio
-from trio import CancelScope, current_time
+from trio import CancelScope
+from trio import current_time as current_time
 from trio.lowlevel import current_task
 
 from . import abc
