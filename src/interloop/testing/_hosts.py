@@ -158,12 +158,15 @@ class _Watched(Generic[T]):
         hosts_own = set(_tasks_alive())
         try:
             self.results.append(await self.async_fn())
+        except GeneratorExit:  # the host has given the run up, and no loop is running any more
+            raise
         except BaseException as error:
             self.error = error
-            if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit, get_cancelled_exc_class())):
+            self.left = _names_of_others(hosts_own)
+            if isinstance(error, (KeyboardInterrupt, SystemExit, get_cancelled_exc_class())):
                 raise
-        finally:
-            self.left = [repr(task) for task in _tasks_alive() if task not in hosts_own]
+        else:
+            self.left = _names_of_others(hosts_own)
 
     def outcome(self) -> T:
         __tracebackhide__ = True
@@ -201,6 +204,10 @@ def _bare_deadlock(error: BaseException) -> BaseException:
 def _describe(report: dict[str, Any]) -> str:
     details = ", ".join(f"{key}={value!r}" for key, value in report.items() if key != "message")
     return f"{report['message']} ({details})"
+
+
+def _names_of_others(known: set[object]) -> list[str]:
+    return [repr(task) for task in _tasks_alive() if task not in known]
 
 
 def _tasks_alive() -> Iterator[object]:
