@@ -33,7 +33,7 @@ from typing import Any, Self, TypeVar
 from weakref import ref
 
 import trio
-from trio import CancelScope, current_time
+from trio import CancelScope
 from trio.lowlevel import current_task
 
 from . import abc
@@ -504,6 +504,9 @@ async def sleep_forever() -> None:
 
 async def checkpoint() -> None:
     await trio.lowlevel.checkpoint()
+
+
+current_time = trio.current_time
 
 
 def current_deadline() -> float:
