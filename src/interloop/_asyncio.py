@@ -60,9 +60,11 @@ from ._error_list import ErrorList
 from ._errors import (
     already_entered,
     errors_only,
+    finished,
     first_leaf,
     left_in_another_task,
     left_out_of_order,
+    not_entered,
     not_open,
 )
 from ._timers import Entry, Timers
@@ -167,7 +169,9 @@ def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: BaseExcep
         tree.held_back.pop(task, None)
         innermost = tree.innermost_of(task)
         in_force = innermost is not None and innermost._cancelled
-        if task.cancelling() > (0 if in_force else withdrawn_at):
+        # N5: anyio delivers its own cancellations again itself, and one more can come where it shields itself
+        of_anyio = isinstance(message, str) and message.startswith("Cancelled via cancel scope ")
+        if not of_anyio and task.cancelling() > (0 if in_force else withdrawn_at):
             task.uncancel()  # no further request: the same one again
             task.cancel(message)
 
@@ -460,7 +464,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
         if self._limit is None or self._ordinary < self._limit:
             self._start(task, coro, name, context, 1)
         else:
-            task._native = _Queued(name or str(getattr(coro, "__qualname__", coro)))
+            task._native = _Queued(str(getattr(coro, "__qualname__", coro) if name is None else name))
             if self._queue is None:
                 self._queue = OrderedDict()
             self._queue[task] = coro, name, copy_context() if context is None else context
@@ -484,7 +488,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
         check_child(coro, context, call)
         if not self._in_body and self._state() in ("created", "finished"):
             coro.close()
-            raise RuntimeError(f"{self!r} {'is finished' if self._entered else 'has not been entered'}")
+            raise finished(self) if self._entered else not_entered(self)
 
     def _start(
         self,
@@ -846,6 +850,7 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
     context = copy_context()
     # A task of its own, in no group: no scope and no cancellation of the caller reaches into it.
     task = loop.create_task(coro, name=f"shield in {caller.get_name()}", context=context)
+    asyncio._unregister_task(task)  # C5: the end of asyncio.run cancels all tasks that there are
     cancellation: CancelledError | None = None
     while not task.done():
         try:
@@ -898,7 +903,7 @@ def _expire_overdue(node: _Node | None) -> None:
     """
     while node is not None:
         if node._when is not None:
-            node.expired()
+            node.expired()  # pyright: ignore[reportAttributeAccessIssue]  # only a deadline has a time
         node = node._parent
 
 
