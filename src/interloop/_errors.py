@@ -71,7 +71,8 @@ def left_out_of_order(scope: object, still_open: object = "another scope") -> Ru
 def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseException | None:
     """`error` without the cancellations in it, or `None` if it holds nothing else (G4)."""
     if isinstance(error, BaseExceptionGroup):
-        return error.split(cancelled)[1]
+        cancellations, errors = error.split(cancelled)
+        return error if cancellations is None else errors  # split() always gives a new group
     return None if isinstance(error, cancelled) else error
 
 
