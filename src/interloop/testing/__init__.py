@@ -1,6 +1,22 @@
-"""For tests of code that runs on several loops: the hosts to run it on, and virtual time on asyncio."""
+"""For tests of code that runs on several loops: the hosts to run it on, and virtual time."""
 
-from ._hosts import HOSTS, Host, LoopReportedError, TasksLeftAlive, find_host
+from ._blocked import wait_all_tasks_blocked
+from ._explore import CancellationFailure, explore_cancellation
+from ._hosts import HOSTS, Host, LoopReportedError, TasksLeftAlive, find_host, run, virtual_clock
 from ._virtual_time import VirtualTimeLoop
+from ._waiting import Deadlock
 
-__all__ = ["HOSTS", "Host", "LoopReportedError", "TasksLeftAlive", "VirtualTimeLoop", "find_host"]
+__all__ = [
+    "HOSTS",
+    "CancellationFailure",
+    "Deadlock",
+    "Host",
+    "LoopReportedError",
+    "TasksLeftAlive",
+    "VirtualTimeLoop",
+    "explore_cancellation",
+    "find_host",
+    "run",
+    "virtual_clock",
+    "wait_all_tasks_blocked",
+]

@@ -10,21 +10,23 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, TypeVarTuple
 
 import sniffio
 
 from .. import get_cancelled_exc_class
 from ._virtual_time import VirtualTimeLoop
+from ._waiting import Deadlock
 
 if TYPE_CHECKING:
     from outcome import Outcome
+    from trio.testing import MockClock
 
-__all__ = ["HOSTS", "Host", "LoopReportedError", "TasksLeftAlive", "find_host"]
+__all__ = ["HOSTS", "Host", "LoopReportedError", "TasksLeftAlive", "find_host", "run", "virtual_clock"]
 
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 Main: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 
 
 class TasksLeftAlive(RuntimeError):
@@ -41,8 +43,8 @@ class Host:
 
     Attributes:
         name: what `--host` calls it.
-        runner: runs an async function to its end.
-        virtual: whether sleeping costs nothing there.
+        runner: runs an async function to its end; in virtual time with the argument `virtual_time=True`.
+        virtual: whether it has that argument.
         real_tick: the unit of time of tests where time is real, in seconds.
         packages: what must be installed, by import name.
         python: the oldest Python that has it.
@@ -50,7 +52,7 @@ class Host:
     """
 
     name: str
-    runner: Callable[[Main], object] = field(repr=False)
+    runner: Callable[..., object] = field(repr=False)
     virtual: bool = False
     real_tick: float = 0.05
     packages: tuple[str, ...] = ()
@@ -66,7 +68,7 @@ class Host:
         """Why the host cannot run here, or `None` if it can."""
         if sys.version_info < self.python:
             return f"needs Python {'.'.join(map(str, self.python))}"
-        for package in self.packages:
+        for package in set(self.packages) - set(sys.modules):
             try:
                 with warnings.catch_warnings(action="ignore"):
                     import_module(package)
@@ -76,21 +78,38 @@ class Host:
                 return f"{package} cannot be imported: {error!r}"
         return None
 
-    def run(self, async_fn: Callable[[], Awaitable[T]]) -> T:
-        """Run `async_fn()` on a fresh loop, and give its result or raise its error.
+    def run(
+        self, async_fn: Callable[[*Args], Awaitable[T]], *args: *Args, virtual_time: bool | None = None
+    ) -> T:
+        """Run `async_fn(*args)` on a fresh loop, and give its result or raise its error.
+
+        Args:
+            async_fn: an async function.
+            virtual_time: whether sleeping costs nothing; where the host can do it, if not given.
 
         Raises:
+            ValueError: virtual time is asked of a host that has none.
+            RuntimeError: the host cannot run here; the reason is that of `missing()`.
             TasksLeftAlive: it returned while tasks that it had started were still alive.
             LoopReportedError: asyncio's exception handler was told of an error.
+            Deadlock: in virtual time, nothing can ever happen again.
         """
         __tracebackhide__ = True  # pytest then shows the caller's frames alone; so below
-        watched = _Watched(async_fn)
+        runner = self.runner
+        if virtual_time or (virtual_time is None and self.virtual):
+            if not self.virtual:
+                able = ", ".join(host.name for host in HOSTS.values() if host.virtual)
+                raise ValueError(f"the host {self.name!r} has no virtual time; those that have: {able}")
+            runner = partial(runner, virtual_time=True)
+        if missing := self.missing():
+            raise RuntimeError(f"the host {self.name!r} cannot run here: {missing}")
+        watched = _Watched(partial(async_fn, *args))
         try:
-            self.runner(watched.main)
+            runner(watched.main)
         except (KeyboardInterrupt, SystemExit):
             raise  # G12: whatever asyncio reports beside these is part of how it ends
         except BaseException as error:
-            watched.error = error
+            watched.error = _deadlock_behind(error) or error
         return watched.outcome()
 
     @property
@@ -154,6 +173,8 @@ class _Watched(Generic[T]):
             gc.collect()
         error, self.error = self.error, None
         try:
+            if isinstance(error, Deadlock):
+                raise error from None
             if self.left:
                 raise TasksLeftAlive(f"still alive at the end of the run: {', '.join(self.left)}") from error
             if self.reports:
@@ -166,6 +187,14 @@ class _Watched(Generic[T]):
         if not self.results:
             raise RuntimeError("the host returned before the async function had ended")
         return self.results[0]
+
+
+def _deadlock_behind(error: BaseException) -> BaseException | None:
+    """What trio's error for the end of a system task comes from, if it is a deadlock."""
+    cause = error.__cause__
+    while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
+        cause = cause.exceptions[0]
+    return cause if isinstance(cause, Deadlock) else None
 
 
 def _describe(report: dict[str, Any]) -> str:
@@ -187,33 +216,52 @@ def _tasks_alive() -> Iterator[object]:
                 tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
 
 
-def _run_on_asyncio(main: Main, loop_factory: LoopFactory, debug: bool | None = None) -> None:
-    with asyncio.Runner(loop_factory=loop_factory, debug=debug) as runner:
+# not new_event_loop(): libraries, trio-asyncio for one, put another loop there
+_EventLoop: type[asyncio.AbstractEventLoop] = getattr(asyncio, "EventLoop", asyncio.SelectorEventLoop)  # 3.13
+
+
+def _run_on_asyncio(
+    main: Main, *, virtual_time: bool = False, debug: bool | None = None, eager: bool = False
+) -> None:
+    def make_loop() -> asyncio.AbstractEventLoop:
+        loop = VirtualTimeLoop() if virtual_time else _EventLoop()
+        if eager:
+            loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+        return loop
+
+    with asyncio.Runner(loop_factory=make_loop, debug=debug) as runner:
         runner.run(main())
-
-
-def _eager_loop() -> VirtualTimeLoop:
-    loop = VirtualTimeLoop()
-    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
-    return loop
 
 
 def _run_on_uvloop(main: Main) -> None:
     import uvloop
 
-    _run_on_asyncio(main, uvloop.new_event_loop)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
-def _run_on_trio(main: Main) -> None:
+def virtual_clock() -> MockClock:
+    """A clock for `trio.run(..., clock=virtual_clock())` with which sleeping costs nothing.
+
+    It is trio's own `MockClock`, and jumps to the next deadline, exactly, when no task can run. While a
+    thread runs or a task waits for I/O, waiting takes real time. When nothing can ever happen again, trio
+    ends the run with an error that has a `Deadlock` as its cause.
+    """
+    from ._trio_clock import make_clock
+
+    return make_clock(other_loop=False)
+
+
+def _run_on_trio(main: Main, *, virtual_time: bool = False) -> None:
     import trio
-    from trio.testing import MockClock
 
-    trio.run(main, clock=MockClock(autojump_threshold=0))
+    trio.run(main, clock=virtual_clock() if virtual_time else None)
 
 
-def _run_on_trio_as_guest(main: Main) -> None:
+def _run_on_trio_as_guest(main: Main, *, virtual_time: bool = False) -> None:
     from trio.lowlevel import start_guest_run
-    from trio.testing import MockClock
+
+    from ._trio_clock import make_clock
 
     async def on_asyncio() -> None:
         loop = asyncio.get_running_loop()
@@ -224,21 +272,22 @@ def _run_on_trio_as_guest(main: Main) -> None:
             run_sync_soon_not_threadsafe=loop.call_soon,
             done_callback=done.set_result,
             host_uses_signal_set_wakeup_fd=True,
-            clock=MockClock(autojump_threshold=0),
+            clock=make_clock(other_loop=True) if virtual_time else None,
         )
         (await done).unwrap()
 
-    _run_on_asyncio(on_asyncio, asyncio.SelectorEventLoop)
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(on_asyncio())
 
 
-def _run_on_asyncio_in_trio(main: Main) -> None:
+def _run_on_asyncio_in_trio(main: Main, *, virtual_time: bool = False) -> None:
     from trio_asyncio import aio_as_trio, open_loop
 
     async def on_trio() -> None:
         async with open_loop():
             await aio_as_trio(main)()
 
-    _run_on_trio(on_trio)
+    _run_on_trio(on_trio, virtual_time=virtual_time)
 
 
 def _run_under_anyio(main: Main, backend: str, options: dict[str, Any]) -> None:
@@ -255,20 +304,18 @@ def _run_under_anyio(main: Main, backend: str, options: dict[str, Any]) -> None:
     anyio.run(in_task_group, backend=backend, backend_options=options)
 
 
-def _run_under_anyio_on_asyncio(main: Main) -> None:
-    _run_under_anyio(main, "asyncio", {"loop_factory": VirtualTimeLoop})
+def _run_under_anyio_on_asyncio(main: Main, *, virtual_time: bool = False) -> None:
+    _run_under_anyio(main, "asyncio", {"loop_factory": VirtualTimeLoop} if virtual_time else {})
 
 
-def _run_under_anyio_on_trio(main: Main) -> None:
-    from trio.testing import MockClock
-
-    _run_under_anyio(main, "trio", {"clock": MockClock(autojump_threshold=0)})
+def _run_under_anyio_on_trio(main: Main, *, virtual_time: bool = False) -> None:
+    _run_under_anyio(main, "trio", {"clock": virtual_clock()} if virtual_time else {})
 
 
 _SHIPPED = [
-    Host("asyncio", partial(_run_on_asyncio, loop_factory=VirtualTimeLoop), virtual=True),
-    Host("asyncio-debug", partial(_run_on_asyncio, loop_factory=VirtualTimeLoop, debug=True), virtual=True),
-    Host("asyncio-eager", partial(_run_on_asyncio, loop_factory=_eager_loop), virtual=True, python=(3, 12)),
+    Host("asyncio", _run_on_asyncio, virtual=True),
+    Host("asyncio-debug", partial(_run_on_asyncio, debug=True), virtual=True),
+    Host("asyncio-eager", partial(_run_on_asyncio, eager=True), virtual=True, python=(3, 12)),
     Host("uvloop", _run_on_uvloop, virtual=False, packages=("uvloop",)),
     Host("trio", _run_on_trio, virtual=True, packages=("trio",)),
     Host("trio-guest", _run_on_trio_as_guest, virtual=True, packages=("trio",)),
@@ -300,3 +347,29 @@ def find_host(name: str) -> Host:
     if not callable(runner):
         raise LookupError(f"the host {name!r} is {runner!r}, which cannot be called with an async function")
     return Host(name, runner, deviations=getattr(runner, "deviations", {}))
+
+
+def run(
+    async_fn: Callable[[*Args], Awaitable[T]],
+    *args: *Args,
+    host: str = "asyncio",
+    virtual_time: bool = False,
+) -> T:
+    """Run `async_fn(*args)` on a fresh loop, and give its result or raise its error.
+
+    Args:
+        async_fn: an async function.
+        host: one of `HOSTS`, or `package.module:callable`, as for `find_host`.
+        virtual_time: whether sleeping costs nothing. The clock jumps to the next timer, exactly, when nothing
+            can run, and a run in which nothing can ever happen again fails at once.
+
+    Raises:
+        TasksLeftAlive: it returned while tasks that it had started were still alive.
+        LoopReportedError: an error reached nobody but asyncio's exception handler.
+        Deadlock: in virtual time, every task waits for what cannot happen.
+        LookupError: there is no such host.
+        RuntimeError: the host cannot run here, since a package or a newer Python is needed.
+        ValueError: virtual time is asked of a host that has none, as uvloop.
+    """
+    __tracebackhide__ = True
+    return find_host(host).run(async_fn, *args, virtual_time=virtual_time)

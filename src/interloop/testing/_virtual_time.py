@@ -5,30 +5,43 @@ from __future__ import annotations
 import asyncio
 import selectors
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from math import inf, ulp
-from typing import TypeAlias, TypeVar, TypeVarTuple
+from time import monotonic
+from typing import Any, TypeAlias, TypeVar, TypeVarTuple
+
+from ._outside import LOOK, Outside
+from ._waiting import deadlock_of
 
 __all__ = ["VirtualTimeLoop"]
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
+SPINS = 100  # rounds of the loop; unwinding does other things at least in every second one
 Events: TypeAlias = "list[tuple[selectors.SelectorKey, int]]"
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop on which sleeping costs nothing, for tests; usable as any `loop_factory`.
 
-    The clock starts at 0. When no callback is ready and no I/O is, it is set to the time of the next timer.
-    With no timer left, the loop waits for I/O, threads and signals as any other does. While a function runs
-    in an executor, waiting takes real time: a jump would expire the timeout of whoever waits for it.
+    The clock starts at 0. When nothing can run, it is set to the time of the next timer, exactly. While a
+    function runs in an executor or a thread that was started during the run, and while a file descriptor is
+    registered, waiting takes real time: a jump would expire the timeout of whoever waits for them.
+
+    Raises:
+        Deadlock: out of the run, when nothing can ever happen again; it names the tasks that wait, and where.
     """
 
     def __init__(self) -> None:
         self._now = 0.0
+        self._waited = 0.0  # in real time, since the clock was last moved
         self._jobs = 0
-        super().__init__(_Selector(self))
+        self._spins = 0
+        self._outside = Outside()
+        self._io = _Selector(self)
+        super().__init__(self._io)
+        self._own_io = len(self._io.get_map())  # by which other threads and signals wake the loop
 
     def time(self) -> float:
         return self._now
@@ -52,19 +65,48 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._jobs -= 1
 
     def _wait(self, select: Callable[[float | None], Events], timeout: float | None) -> Events:
-        if timeout == 0:
+        if timeout == 0 and not self._is_spinning():
             return select(0)
         # asyncio's heap of timers, which has no public view; `now + timeout` would be off by a rounding error
         timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
         next_timer = timers[0].when() if timers else inf
+        if self._is_awaiting_the_outside() or (next_timer == inf and self._outside.may_signal()):
+            began = monotonic()
+            events = select(min(LOOK, max(0, next_timer - self._now - self._waited)))
+            self._waited += monotonic() - began
+            if events or self._waited < next_timer - self._now:
+                return events
+        elif events := select(0):
+            return events
         if next_timer == inf:
-            return select(None)
-        events = select(timeout if self._jobs else 0)
-        if not events:
-            self._now = next_timer
-            # asyncio runs the timers before now + resolution: its nanosecond is lost in a number of days
-            self._clock_resolution = ulp(next_timer)
-        return events
+            raise deadlock_of((task.get_name(), task.get_coro()) for task in asyncio.all_tasks(self))
+        self._now = next_timer
+        self._waited = 0.0
+        self._spins = 0
+        # asyncio runs the timers before now + resolution: its nanosecond is lost in a number of days
+        self._clock_resolution = ulp(next_timer)
+        return []
+
+    def _is_awaiting_the_outside(self) -> bool:
+        return bool(self._jobs) or len(self._io.get_map()) > self._own_io or self._outside.is_at_work()
+
+    def _is_spinning(self) -> bool:
+        """Whether anyio cancels what does not end: it asks again in every round of the loop."""
+        ready: Iterable[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
+        self._spins = self._spins + 1 if all(map(_is_repeated_cancellation, ready)) else 0
+        return self._spins >= SPINS
+
+
+def _is_repeated_cancellation(handle: asyncio.Handle) -> bool:
+    """Whether the callback is anyio's that cancels again, or the step of a task that was cancelled so."""
+    callback: Any = handle._callback  # type: ignore[attr-defined]
+    arguments: Any = handle._args
+    return getattr(callback, "__name__", "") == "_deliver_cancellation" or (
+        isinstance(getattr(callback, "__self__", None), asyncio.Task)
+        and bool(arguments)
+        and isinstance(arguments[0], Future)
+        and arguments[0].cancelled()
+    )
 
 
 class _Selector(selectors.DefaultSelector):
