@@ -65,7 +65,7 @@ def cpython(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """mypy and pyright, and the public names typed to the last."""
     session.install(".[conformance,trio]", *group("typing"))
-    session.run("mypy", "src", "tests/typing", "noxfile.py")
+    session.run("mypy", "src", "benchmarks", "tests/typing", "noxfile.py")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "interloop", "--ignoreexternal")
 
@@ -91,3 +91,10 @@ def demo(session: nox.Session) -> None:
     """One function on asyncio, uvloop and trio, against a local server or the URLs given."""
     session.install(".", *group("demo"))
     session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """interloop measured beside its peers; makes docs/benchmarks.md anew."""
+    session.install(".", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)

@@ -7,6 +7,10 @@ from contextvars import Context
 from math import isnan
 from typing import Any, TypeGuard
 
+# Numbers of seconds of these types and between these need no closer look, which is a tenth of a deadline.
+PLAIN_NUMBERS = frozenset({float, int})
+PAST, FUTURE = -1e15, 1e15
+
 
 def seconds(value: object, argument: str) -> float:
     """`value`, if it is a number of seconds (L4, W2)."""

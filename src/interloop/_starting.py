@@ -85,7 +85,10 @@ async def start(
     if not callable(fn):
         if is_coroutine(fn):
             fn.close()
-        raise TypeError(f"start() expects an async function and its arguments, got {fn!r}")
+        raise TypeError(
+            f"start() expects an async function and its arguments, got {fn!r}; "
+            "pass the function itself, not a call of it: start(fn, *args)"
+        )
     backend = current_backend("start()")
     status: TaskStatus[Any] = TaskStatus(backend.Event())
     coro: Any = _run(status, fn, args, backend)

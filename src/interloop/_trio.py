@@ -37,9 +37,11 @@ from ._error_list import ErrorList
 from ._errors import (
     already_entered,
     errors_only,
+    finished,
     first_leaf,
     left_in_another_task,
     left_out_of_order,
+    not_entered,
     not_open,
 )
 
@@ -238,7 +240,7 @@ class TaskGroup(abc.TaskGroup):
     def _child(self, coro: Coroutine[Any, Any, T], name: str | None) -> Task[T]:
         if self._nursery is None:
             coro.close()
-            raise RuntimeError(f"{self!r} has not been entered")
+            raise not_entered(self)
         if name is None:
             name = getattr(coro, "__qualname__", None) or repr(
                 coro
@@ -253,7 +255,7 @@ class TaskGroup(abc.TaskGroup):
             started.close()
             coro.close()
             self._forget(task)
-            raise RuntimeError(f"{self!r} is finished") from None
+            raise finished(self) from None
 
     def _start_queued(self) -> None:
         while self._queue and self._ordinary < self._limit:

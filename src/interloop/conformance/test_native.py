@@ -37,6 +37,7 @@ from interloop.conformance._helpers import (
     compute,
     fail_when_cancelled,
     in_native_timeout,
+    leaves,
     note_the_end,
 )
 from interloop.testing import Host
@@ -1296,6 +1297,36 @@ async def test_a_computation_past_an_anyio_deadline_is_told_inside_our_group(tic
             compute(2 * tick)
             await note_the_end(log)
     assert log == ["child"]
+
+
+async def fail_later(error: Exception, tick: float) -> None:
+    await sleep(tick)
+    raise error
+
+
+@rule("N5", "C4")
+async def test_an_error_of_an_anyio_group_is_not_lost_when_its_body_shields_its_clean_up(tick: float) -> None:
+    anyio = pytest.importorskip("anyio")
+    error = ValueError()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(fail_later, error, tick)
+            await clean_up(tick, [])
+    assert leaves(caught.value) == [error]
+
+
+@rule("N5", "G4")
+async def test_an_error_of_an_anyio_group_is_not_lost_when_our_group_in_it_fails_in_clean_up(
+    tick: float,
+) -> None:
+    anyio = pytest.importorskip("anyio")
+    errors = [ValueError(), KeyError()]
+    with pytest.raises(ExceptionGroup) as caught:
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(fail_later, errors[0], tick)
+            async with task_group() as ours:
+                ours.create_task(fail_when_cancelled(errors[1]))
+    assert sorted(map(repr, leaves(caught.value))) == sorted(map(repr, errors))
 
 
 # N6: asyncio.run being interrupted

@@ -109,7 +109,7 @@ class Host:
         except (KeyboardInterrupt, SystemExit):
             raise  # G12: whatever asyncio reports beside these is part of how it ends
         except BaseException as error:
-            watched.error = _deadlock_behind(error) or error
+            watched.error = error
         return watched.outcome()
 
     @property
@@ -173,6 +173,8 @@ class _Watched(Generic[T]):
             gc.collect()
         error, self.error = self.error, None
         try:
+            if error is not None:
+                error = _bare_deadlock(error)
             if isinstance(error, Deadlock):
                 raise error from None
             if self.left:
@@ -189,12 +191,11 @@ class _Watched(Generic[T]):
         return self.results[0]
 
 
-def _deadlock_behind(error: BaseException) -> BaseException | None:
-    """What trio's error for the end of a system task comes from, if it is a deadlock."""
-    cause = error.__cause__
-    while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
-        cause = cause.exceptions[0]
-    return cause if isinstance(cause, Deadlock) else None
+def _bare_deadlock(error: BaseException) -> BaseException:
+    """The `Deadlock` by itself, where task groups have wrapped it and nothing else went wrong."""
+    while isinstance(error, BaseExceptionGroup) and error.split(Deadlock)[1] is None:
+        error = error.exceptions[0]
+    return error
 
 
 def _describe(report: dict[str, Any]) -> str:
@@ -244,8 +245,8 @@ def virtual_clock() -> MockClock:
     """A clock for `trio.run(..., clock=virtual_clock())` with which sleeping costs nothing.
 
     It is trio's own `MockClock`, and jumps to the next deadline, exactly, when no task can run. While a
-    thread runs or a task waits for I/O, waiting takes real time. When nothing can ever happen again, trio
-    ends the run with an error that has a `Deadlock` as its cause.
+    thread runs or a task waits for I/O, waiting takes real time. When nothing can ever happen again, a
+    `Deadlock` is raised where the main task waits. Each run starts it from 0.
     """
     from ._trio_clock import make_clock
 

@@ -1,0 +1,170 @@
+"""Prints a program as plain Python that can be pasted and run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from textwrap import indent
+
+from . import programs as p
+
+_PRELUDE = '''\
+import asyncio
+from contextlib import contextmanager, suppress
+
+import trio
+from trio.testing import MockClock
+
+from interloop import *
+from interloop.testing import VirtualTimeLoop
+
+
+@contextmanager
+def note(where):
+    print(f"{where} begins at {current_time()}")
+    try:
+        yield print
+    except BaseException as error:
+        print(f"{where} raises {error!r} at {current_time()}")
+        raise
+    print(f"{where} ends at {current_time()}")
+
+
+'''
+
+_RUNS = '''
+
+def on_asyncio():
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:  # for the eager host, set its task factory
+        runner.run(main())
+
+
+def on_trio():
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+for run in on_asyncio, on_trio:
+    print(run.__name__)
+    with suppress(Exception):
+        run()
+'''
+
+
+def as_script(program: p.Block, watched: Collection[str] = ()) -> str:
+    """A script that runs the program on both backends, and shows what happens where `watched` says."""
+    return _PRELUDE + as_function(program, watched) + _RUNS
+
+
+def as_function(program: p.Block, watched: Collection[str] = ()) -> str:
+    """`async def main()`, over the names in `interloop`, `suppress` and `note`.
+
+    Args:
+        program: what `programs()` gave.
+        watched: the statements, and tasks, that are put into a `with note(...)`; by the names in `Notes`.
+    """
+    body = indent(_Printer(watched).block(program), "        ")
+    return (
+        "async def main():\n"
+        "    tasks = {}\n"
+        f"    with deadline({p.THE_END!r}, suppress=True):  # ends what waits for ever\n"
+        f"{body}"
+        "    await checkpoint()\n"
+    )
+
+
+class _Printer:
+    def __init__(self, watched: Collection[str]) -> None:
+        self._watched = watched
+
+    def block(self, block: p.Block) -> str:
+        return "".join(self._statement(statement) for statement in block) or "pass\n"
+
+    def _statement(self, statement: p.Statement) -> str:
+        lines = getattr(self, type(statement).__name__)(statement)
+        head, code = lines if isinstance(lines, tuple) else ("", lines)
+        managers = []
+        if statement.handles:
+            managers.append(f"suppress({', '.join(error.__name__ for error in statement.handles)})")
+        if str(statement.id) in self._watched:
+            managers.append(f"note({statement.id})")
+        return head + (_under(f"with {', '.join(managers)}:", code) if managers else code)
+
+    def Sleep(self, sleep: p.Sleep) -> str:
+        waiting = f"sleep({sleep.seconds!r})"
+        return f"await shield({waiting})\n" if sleep.shielded else f"await {waiting}\n"
+
+    def SleepForever(self, _: p.SleepForever) -> str:
+        return "await sleep_forever()\n"
+
+    def Checkpoint(self, _: p.Checkpoint) -> str:
+        return "await checkpoint()\n"
+
+    def CurrentDeadline(self, look: p.CurrentDeadline) -> str:
+        return "print(current_deadline())\n" if str(look.id) in self._watched else "current_deadline()\n"
+
+    def Raise(self, raising: p.Raise) -> str:
+        return f"raise {raising.error.__name__}({raising.id})\n"
+
+    def CancelGroup(self, cancel: p.CancelGroup) -> str:
+        return f"group{cancel.group}.cancel()\n"
+
+    def CancelTask(self, cancel: p.CancelTask) -> str:
+        return _under(f"if {cancel.task} in tasks:", f"tasks[{cancel.task}].cancel()\n")
+
+    def Wait(self, wait: p.Wait) -> str:
+        return _under(f"if {wait.task} in tasks:", f"await tasks[{wait.task}]\n")
+
+    def Reschedule(self, move: p.Reschedule) -> str:
+        when = "None" if move.seconds is None else f"current_time() + {move.seconds!r}"
+        return f"deadline{move.deadline}.reschedule({when})\n"
+
+    def CreateTask(self, task: p.CreateTask) -> tuple[str, str]:
+        create = "create_background_task" if task.background else "create_task"
+        function = self._function(f"task{task.id}()", task, f"return {task.id}\n")
+        return function, f"tasks[{task.id}] = group{task.group}.{create}(task{task.id}())\n"
+
+    def Start(self, start: p.Start) -> tuple[str, str]:
+        function = self._function(f"task{start.id}(*, task_status)", start)
+        return function, f"await group{start.group}.start(task{start.id})\n"
+
+    def _function(self, signature: str, task: p.CreateTask | p.Start, end: str = "") -> str:
+        body = self.block(task.body) + end
+        if f"task {task.id}" in self._watched:
+            body = _under(f'with note("task {task.id}"):', body)
+        return _under(f"async def {signature}:", body)
+
+    def Started(self, started: p.Started) -> str:
+        return f"task_status.started({started.id})\n"
+
+    def Group(self, group: p.Group) -> str:
+        given = [f"limit={group.limit}"] * (group.limit is not None) + ["defer_errors=True"] * group.defer_errors
+        opened = f"async with task_group({', '.join(given)}) as group{group.id}:"
+        return _under(opened, self.block(group.body))
+
+    def Deadline(self, deadline: p.Deadline) -> str:
+        suppress = ", suppress=True" * deadline.suppress
+        opened = f"async with deadline({deadline.seconds!r}{suppress}) as deadline{deadline.id}:"
+        return _under(opened, self.block(deadline.body))
+
+    def Shield(self, shield: p.Shield) -> tuple[str, str]:
+        function = _under(f"async def shielded{shield.id}():", self.block(shield.body))
+        timeout = "" if shield.timeout is None else f", timeout={shield.timeout!r}"
+        return function, f"await shield(shielded{shield.id}(){timeout})\n"
+
+    def Finally(self, statement: p.Finally) -> str:
+        return _under("try:", self.block(statement.body)) + _under("finally:", self.block(statement.cleanup))
+
+    def ExceptStar(self, statement: p.ExceptStar) -> str:
+        handler = _under(f"except* {statement.error.__name__}:", self.block(statement.handler))
+        return _under("try:", self.block(statement.body)) + handler
+
+
+def _under(head: str, body: str) -> str:
+    return f"{head}\n{indent(body, '    ')}"
+
+
+def everything(block: p.Block) -> Iterator[p.Statement]:
+    """All statements of a program."""
+    for statement in block:
+        yield statement
+        for part in ("body", "cleanup", "handler"):
+            yield from everything(getattr(statement, part, ()))

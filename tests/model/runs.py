@@ -1,0 +1,101 @@
+"""Runs a program on each host, and tells where the hosts differ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import trio
+
+from interloop import current_backend
+from interloop.testing import HOSTS, Host
+
+from . import programs as p
+from .interpreter import Interpreter, Notes
+from .printer import as_script
+
+# In virtual time, on every Python that has them.
+HOSTS_TO_COMPARE = [HOSTS[name] for name in ("trio", "asyncio", "asyncio-eager") if not HOSTS[name].missing()]
+A_PROGRAM_HANGS_AT = 2 * p.THE_END
+
+Main: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Differs(AssertionError):
+    """The hosts did not agree on what a program did."""
+
+
+def check(program: p.Block) -> None:
+    """Run `program` on every host.
+
+    Raises:
+        Differs: a part of it saw something else, or at another time, than on trio, or something was left.
+    """
+    first, *others = HOSTS_TO_COMPARE
+    expected = run(first, program)
+    for host in others:
+        notes = run(host, program)
+        if notes != expected:
+            raise Differs(_report(program, {first.name: expected, host.name: notes}))
+
+
+def run(host: Host, program: p.Block) -> Notes:
+    notes: Notes = {}
+
+    async def main() -> None:
+        watch = _watch_on_asyncio if current_backend() == "asyncio" else _watch_on_trio
+        with_leftovers = watch(notes)
+        notes.update(await Interpreter().run(program))
+        with_leftovers()
+
+    try:
+        host.runner(main)
+    except (Exception, asyncio.CancelledError) as error:
+        notes["run"] = [(0, repr(error))]
+    return notes
+
+
+def _watch_on_asyncio(notes: Notes) -> Callable[[], None]:
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    assert main is not None
+
+    def report(_: object, context: dict[str, Any]) -> None:
+        notes.setdefault("reported", []).append((loop.time(), repr(context)))
+
+    def end_what_hangs() -> None:
+        notes["hangs"] = [(loop.time(), repr(asyncio.all_tasks()))]
+        for task in asyncio.all_tasks():
+            task.cancel()
+        loop.call_later(1, end_what_hangs)
+
+    def look_for_leftovers() -> None:
+        if left := [repr(task) for task in asyncio.all_tasks() if task is not main]:
+            notes["tasks left"] = [(loop.time(), ", ".join(left))]
+        if main.cancelling():
+            notes["requests left"] = [(loop.time(), f"{main.cancelling()}")]
+
+    loop.set_exception_handler(report)
+    loop.call_at(A_PROGRAM_HANGS_AT, end_what_hangs)
+    return look_for_leftovers
+
+
+def _watch_on_trio(_: Notes) -> Callable[[], None]:
+    async def end_what_hangs() -> None:
+        await trio.sleep_until(A_PROGRAM_HANGS_AT)
+        raise RuntimeError("the program hangs")
+
+    trio.lowlevel.spawn_system_task(end_what_hangs)
+    return lambda: None  # a run of trio leaves no task
+
+
+def _report(program: p.Block, notes: dict[str, Notes]) -> str:
+    one, other = notes
+    differing = [where for where in {**notes[one], **notes[other]} if notes[one].get(where) != notes[other].get(where)]
+    lines = [
+        f"{where} on {host}: " + "; ".join(f"{what} at {time}" for time, what in notes[host].get(where, []))
+        for where in differing
+        for host in (one, other)
+    ]
+    return "\n".join(["the hosts differ:", *lines, "", as_script(program, differing)])
