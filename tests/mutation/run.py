@@ -36,6 +36,7 @@ FILES = [
     "abc.py",
     "_starting.py",
     "_patterns.py",
+    "_timers.py",
     "_trio.py",
     "_asyncio.py",
 ]
