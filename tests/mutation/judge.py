@@ -67,12 +67,17 @@ class Judge:
         codes = [code for module in self._modules.values() for _, code in _functions(module)]
         parts = os.cpu_count() or 1
         ids = list(items)
-        jobs = [(part, lambda part=part: _watched([items[i] for i in ids[part::parts]], codes)) for part in range(parts)]
+        jobs = [
+            (part, lambda part=part: _watched([items[i] for i in ids[part::parts]], codes))
+            for part in range(parts)
+        ]
         watched: dict[str, tuple[float, set[CodeType]]] = {}
         for _, (failed, seen) in _forked(iter(jobs)):
             if failed:
                 raise pytest.UsageError(f"fails without any mutation: {', '.join(failed)}")
-            watched |= {test: (seconds, {codes[i] for i in called}) for test, (seconds, called) in seen.items()}
+            watched |= {
+                test: (seconds, {codes[i] for i in called}) for test, (seconds, called) in seen.items()
+            }
         return watched
 
     def _cases(
@@ -90,7 +95,9 @@ class Judge:
             yield mutant, lambda m=mutant, n=module, t=tests: _judge(m, n, [items[test] for test in t])
 
 
-def _watched(items: list[pytest.Item], codes: list[CodeType]) -> tuple[list[str], dict[str, tuple[float, list[int]]]]:
+def _watched(
+    items: list[pytest.Item], codes: list[CodeType]
+) -> tuple[list[str], dict[str, tuple[float, list[int]]]]:
     called: set[CodeType] = set()
     watch = getattr(sys, "monitoring", None)  # from 3.12 on; before, every test counts as calling all
     if watch:
@@ -138,7 +145,11 @@ def _put_into(module: ModuleType, mutant: Mutant) -> None:
     vars(module)[CosmicRayTestingException.__name__] = CosmicRayTestingException
     if function.__code__.co_freevars != mutated.__code__.co_freevars:  # super() was in what was removed
         owner, _, name = mutant.function.rpartition(".")
-        setattr(getattr(module, owner), name, FunctionType(mutated.__code__, vars(module), name, mutated.__defaults__))
+        setattr(
+            getattr(module, owner),
+            name,
+            FunctionType(mutated.__code__, vars(module), name, mutated.__defaults__),
+        )
         return
     function.__code__ = mutated.__code__
     function.__defaults__, function.__kwdefaults__ = mutated.__defaults__, mutated.__kwdefaults__
@@ -156,7 +167,11 @@ def _functions(namespace: Any, prefix: str = "") -> Iterator[tuple[str, CodeType
         value = value.fget if isinstance(value, property) else value
         if isinstance(value, FunctionType):
             yield prefix + name, value.__code__
-        elif isinstance(value, type) and isinstance(namespace, ModuleType) and value.__module__ == namespace.__name__:
+        elif (
+            isinstance(value, type)
+            and isinstance(namespace, ModuleType)
+            and value.__module__ == namespace.__name__
+        ):
             yield from _functions(value, f"{name}.")
 
 
@@ -179,7 +194,9 @@ def _forked(jobs: Iterator[tuple[Any, Callable[[], Any]]]) -> Iterator[tuple[Any
                 result = connection.recv()
             except EOFError:
                 process.join()
-                how = "a test that hangs" if process.exitcode == -signal.SIGALRM else f"exit {process.exitcode}"
+                how = (
+                    "a test that hangs" if process.exitcode == -signal.SIGALRM else f"exit {process.exitcode}"
+                )
                 result = Verdict(what, how, 0, 0)
             process.join()
             connection.close()

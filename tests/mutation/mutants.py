@@ -95,7 +95,10 @@ def _functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]
     """The functions that are in no other function, by qualified name."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.ClassDef):
-            if not any(isinstance(base, ast.Name | ast.Subscript) and "Protocol" in ast.unparse(base) for base in node.bases):
+            if not any(
+                isinstance(base, ast.Name | ast.Subscript) and "Protocol" in ast.unparse(base)
+                for base in node.bases
+            ):
                 yield from _functions(node, f"{prefix}{node.name}.")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if not NO_CODE_OF_ITS_OWN & {ast.unparse(decorator) for decorator in node.decorator_list}:
@@ -135,12 +138,17 @@ class RemoveStatement(Operator):  # type: ignore[misc]  # cosmic-ray carries no 
     def mutate(self, node: Any, index: int) -> Any:
         statement = node.children[0]
         left = "return" if statement.type == "return_stmt" else "pass"
-        node.children[0] = parso.python.tree.Keyword(left, statement.start_pos, statement.get_first_leaf().prefix)
+        node.children[0] = parso.python.tree.Keyword(
+            left, statement.start_pos, statement.get_first_leaf().prefix
+        )
         return node
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        return (Example("def f():\n    g()\n", "def f():\n    pass\n"), Example("def f():\n    return 1\n", "def f():\n    return\n"))
+        return (
+            Example("def f():\n    g()\n", "def f():\n    pass\n"),
+            Example("def f():\n    return 1\n", "def f():\n    return\n"),
+        )
 
 
 class DropOperand(Operator):  # type: ignore[misc]
@@ -196,7 +204,9 @@ class Negate(AddNot):  # type: ignore[misc]
 
 def _operators() -> Iterator[type[Operator]]:
     provider = OperatorProvider()
-    yield from (provider[name] for name in provider if any(fnmatchcase(name, pattern) for pattern in COSMIC_RAY))
+    yield from (
+        provider[name] for name in provider if any(fnmatchcase(name, pattern) for pattern in COSMIC_RAY)
+    )
     yield from (RemoveStatement, DropOperand, DropArgument, Negate)
 
 

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import interloop.conformance
 import pytest
-from interloop.testing import HOSTS
 from judge import Judge, Verdict
 from mutants import Mutant, mutants
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+import interloop.conformance
+from interloop.testing import HOSTS
 
 PACKAGE = Path(interloop.__file__).parent
 SUITE = Path(interloop.conformance.__file__).parent
@@ -91,7 +91,13 @@ def judge(found: list[Mutant], console: Console) -> tuple[list[Verdict], int]:
 
         progress.refresh()
         hosts = [f"--host={host}" for host in JUDGES if not HOSTS[host].missing()]
-        suite = [str(SUITE), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}", "-pno:terminal", "-s"]
+        suite = [
+            str(SUITE),
+            f"--config-file={SUITE / 'pytest.ini'}",
+            f"--rootdir={SUITE}",
+            "-pno:terminal",
+            "-s",
+        ]
         suite.append(f"--ignore={SUITE / 'test_plugins.py'}")  # it runs pytest in other processes
         code = pytest.main([*suite, *hosts], plugins=[Judge(found, note)])
     return verdicts, code
@@ -118,11 +124,19 @@ def outcome(verdict: Verdict, listed: dict[tuple[str, ...], Survivor]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", nargs="*", default=FILES, metavar="FILE", help=f"of {', '.join(FILES)} (default: all)")
+    parser.add_argument(
+        "files", nargs="*", default=FILES, metavar="FILE", help=f"of {', '.join(FILES)} (default: all)"
+    )
     parser.add_argument("--lines", metavar="A-B", help="only mutants that begin in these lines")
-    parser.add_argument("--function", metavar="NAME", help="only mutants of functions with this in their name")
-    parser.add_argument("--listed", action="store_true", help="only those that survivors.toml says are killed here")
-    parser.add_argument("--output", type=Path, default=Path("build/mutation.json"), help="(default: %(default)s)")
+    parser.add_argument(
+        "--function", metavar="NAME", help="only mutants of functions with this in their name"
+    )
+    parser.add_argument(
+        "--listed", action="store_true", help="only those that survivors.toml says are killed here"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/mutation.json"), help="(default: %(default)s)"
+    )
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 140)
 
@@ -137,7 +151,9 @@ def main() -> int:
         return code or 1
 
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps([record(verdict, listed) for verdict in verdicts], indent=1), "utf-8")
+    options.output.write_text(
+        json.dumps([record(verdict, listed) for verdict in verdicts], indent=1), "utf-8"
+    )
     console.print(table(verdicts, listed))
 
     killed = {key(verdict.mutant) for verdict in verdicts if verdict.killed_by is not None}
@@ -153,7 +169,9 @@ def main() -> int:
     for entry in wrong:
         console.print(f"listed in {LIST.name}, but killed: {entry.key()}", markup=False)
     if not (options.lines or options.function or options.listed):
-        stale = [entry for entry in entries if entry.file in options.files and entry.key() not in killed | survived]
+        stale = [
+            entry for entry in entries if entry.file in options.files and entry.key() not in killed | survived
+        ]
         for entry in stale:
             console.print(f"listed in {LIST.name}, but there is no such mutant: {entry.key()}", markup=False)
         wrong += stale
