@@ -54,6 +54,13 @@ def conformance(session: nox.Session) -> None:
     session.run("python", "-m", "interloop.conformance", *session.posargs)
 
 
+@nox.session(python=PYTHONS)
+def model(session: nox.Session) -> None:
+    """Random programs see the same on every host: `-- --programs 100000 --seed 1`."""
+    session.install(".[trio]", *group("tests"))
+    session.run("python", "-m", "model.bulk", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session(python=CPYTHONS)
 def cpython(session: nox.Session) -> None:
     """CPython's own tests of task groups and timeouts, with interloop in the place of the native names."""

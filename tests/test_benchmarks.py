@@ -55,5 +55,5 @@ def test_idle(loop: Loop, name: str) -> None:
 def test_requests(loop: Loop) -> None:
     for name, structure in end_to_end.structures(loop).items():
         result = end_to_end.EndToEnd(loop.name, name)
-        end_to_end.run_once(loop, structure, seconds=0.02, result=result)
+        end_to_end.run_once(loop, structure, seconds=0.2, result=result)
         assert result.throughput > 0

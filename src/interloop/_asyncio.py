@@ -769,11 +769,14 @@ class Deadline(_Scope, abc.Deadline):
             if held_back is not None:
                 raise held_back  # G5: with its message, by which anyio's scopes know their own
             return None
-        if isinstance(exc, CancelledError):
+        errors = errors_only(exc, CancelledError)
+        if errors is None:
             if self._suppress:
                 return True
             raise TimeoutError from exc  # L1
-        _mention_timeout(exc)
+        _mention_timeout(errors)
+        if errors is not exc:
+            raise errors  # L2: `except*` joins the cancellation of its handler to the errors that it left
         return None
 
     def _start_timer(self, when: float) -> None:
@@ -900,7 +903,7 @@ def _expire_overdue(node: _Node | None) -> None:
     """
     while node is not None:
         if node._when is not None:
-            node.expired()
+            node.expired()  # pyright: ignore[reportAttributeAccessIssue]  # only a deadline has a time
         node = node._parent
 
 

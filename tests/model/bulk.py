@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from hypothesis import HealthCheck, given, seed, settings
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from .programs import Block, programs
 from .runs import HOSTS_TO_COMPARE, Differs, check
@@ -51,8 +58,8 @@ def seeds(first: int, count: int) -> Iterator[tuple[int, int]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="nox -s model --", description=__doc__)
     parser.add_argument("--programs", type=int, default=10_000, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="of the first 500 programs")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one for each core)")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="that of the first 500")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores)")
     arguments = parser.parse_args()
     chunks = list(seeds(arguments.seed, arguments.programs))
     print(
@@ -73,7 +80,8 @@ def main() -> int:
             progress.advance(bar, count)
             if report := future.result():
                 differ += 1
-                progress.console.print(f"seed {first_seed}: {report}", markup=False, highlight=False, soft_wrap=True)
+                found = f"seed {first_seed}: {report}"
+                progress.console.print(found, markup=False, highlight=False, soft_wrap=True)
     print(f"seeds with a program that differs: {differ} of {len(chunks)}")
     return 1 if differ else 0
 

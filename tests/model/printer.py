@@ -7,15 +7,11 @@ from textwrap import indent
 
 from . import programs as p
 
-_PRELUDE = '''\
-import asyncio
+_PRELUDE = """\
 from contextlib import contextmanager, suppress
 
-import trio
-from trio.testing import MockClock
-
 from interloop import *
-from interloop.testing import VirtualTimeLoop
+from interloop.testing import run
 
 
 @contextmanager
@@ -29,24 +25,15 @@ def note(where):
     print(f"{where} ends at {current_time()}")
 
 
-'''
+"""
 
-_RUNS = '''
+_RUNS = """
 
-def on_asyncio():
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:  # for the eager host, set its task factory
-        runner.run(main())
-
-
-def on_trio():
-    trio.run(main, clock=MockClock(autojump_threshold=0))
-
-
-for run in on_asyncio, on_trio:
-    print(run.__name__)
+for host in "asyncio", "trio":
+    print(host)
     with suppress(Exception):
-        run()
-'''
+        run(main, host=host, virtual_time=True)
+"""
 
 
 def as_script(program: p.Block, watched: Collection[str] = ()) -> str:
@@ -79,14 +66,14 @@ class _Printer:
         return "".join(self._statement(statement) for statement in block) or "pass\n"
 
     def _statement(self, statement: p.Statement) -> str:
-        lines = getattr(self, type(statement).__name__)(statement)
-        head, code = lines if isinstance(lines, tuple) else ("", lines)
+        printed: str | tuple[str, str] = getattr(self, type(statement).__name__)(statement)
+        function, code = printed if isinstance(printed, tuple) else ("", printed)
         managers = []
         if statement.handles:
             managers.append(f"suppress({', '.join(error.__name__ for error in statement.handles)})")
         if str(statement.id) in self._watched:
             managers.append(f"note({statement.id})")
-        return head + (_under(f"with {', '.join(managers)}:", code) if managers else code)
+        return function + (_under(f"with {', '.join(managers)}:", code) if managers else code)
 
     def Sleep(self, sleep: p.Sleep) -> str:
         waiting = f"sleep({sleep.seconds!r})"
@@ -114,7 +101,8 @@ class _Printer:
         return _under(f"if {wait.task} in tasks:", f"await tasks[{wait.task}]\n")
 
     def Reschedule(self, move: p.Reschedule) -> str:
-        when = "None" if move.seconds is None else f"current_time() + {move.seconds!r}"
+        later = f" + {move.seconds!r}" if move.seconds else ""
+        when = "None" if move.seconds is None else f"current_time(){later}"
         return f"deadline{move.deadline}.reschedule({when})\n"
 
     def CreateTask(self, task: p.CreateTask) -> tuple[str, str]:
@@ -136,7 +124,8 @@ class _Printer:
         return f"task_status.started({started.id})\n"
 
     def Group(self, group: p.Group) -> str:
-        given = [f"limit={group.limit}"] * (group.limit is not None) + ["defer_errors=True"] * group.defer_errors
+        given = [] if group.limit is None else [f"limit={group.limit}"]
+        given += ["defer_errors=True"] * group.defer_errors
         opened = f"async with task_group({', '.join(given)}) as group{group.id}:"
         return _under(opened, self.block(group.body))
 

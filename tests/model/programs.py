@@ -5,9 +5,9 @@ construction:
 
 - Every duration has a bit of its own behind the binary point. The time of an event is a sum of durations, so
   the bits in its fraction tell which ones, and two timers never end together.
-- What else can happen at an instant, one timer sets off: tasks are cancelled, created, or told of an end. They
-  go on at that instant without acting upon others: each act has a sleep of its own before it (`Moment`), and
-  so has what follows it, where those that it concerns are not the task's own scopes.
+- What else happens at an instant, one timer has set off: tasks are cancelled, created, or told of an end.
+  None of them acts upon others at that instant: an act has a sleep of its own before it (`Moment`). And one
+  that concerns other tasks than those around and inside its scope, has one after it.
 """
 
 from __future__ import annotations
@@ -181,8 +181,8 @@ class Moment(Enum):
 
 
 # As many bits behind the point, and 9 before it (`THE_END`), are well within a float: sums are exact.
-MOST_TIMES = 32
-ROOM_TO_END = 8  # what the blocks that are open may still need
+MOST_TIMES = 40
+ROOM_TO_END = 16  # what the blocks that are open may still need
 # Ends what waits for ever.
 THE_END = 256 + 2.0**-MOST_TIMES
 
@@ -213,7 +213,6 @@ class Author:
             waits = not (place.cleanup or place.must_end)
             write = self._pick(
                 _choices(
-                    groups=place.groups != (),
                     tasks=has_tasks,
                     deadlines=place.deadlines != (),
                     cleanup=place.cleanup,
@@ -239,6 +238,7 @@ class Author:
 
     def _seconds(self, coarse: int) -> float:
         self._times += 1
+        assert self._times < MOST_TIMES
         return coarse + 2.0**-self._times
 
     def _alone(self, place: Place) -> list[Statement]:
@@ -288,10 +288,19 @@ class Author:
 
     def _pick_task(self, place: Place) -> int:
         tasks = [task for task, group in self._group_of_task.items() if group in place.groups]
-        return self._pick(tuple(reversed(tasks)))
+        task: int = self._pick(tuple(reversed(tasks)))
+        return task
 
     def reschedule(self, place: Place, coarse: int | None) -> list[Statement]:
         seconds = None if coarse is None else self._seconds(coarse)
+        return self._reschedule(place, seconds)
+
+    def reschedule_to_now(self, place: Place) -> list[Statement]:
+        act = self._reschedule(place, 0.0)
+        self._joined()
+        return act
+
+    def _reschedule(self, place: Place, seconds: float | None) -> list[Statement]:
         deadline = self._pick(place.deadlines[::-1])
         return [*self._alone(place), Reschedule(self._new_id(), deadline, seconds)]
 
@@ -315,7 +324,8 @@ class Author:
         place = replace(in_group, tasks=(*in_group.tasks, task), depth=depth - 1)
         body = self.block(place)
         if calls_started and not (body and ends_block(body[-1])):
-            body += (*self._alone(place), Started(self._new_id(), task), *self.sleep(place), *self.block(place))
+            body += (*self._alone(place), Started(self._new_id(), task), *self.sleep(place))
+            body += self.block(place)
         if not (body and ends_block(body[-1])):
             body += tuple(self._not_fresh(place))
         self._moment = moment_of_creator
@@ -361,7 +371,7 @@ class Author:
     def except_star(self, place: Place, error: type[Exception]) -> list[Statement]:
         return self.caught(place, Author.block, error)
 
-    def caught(self, place: Place, write: Write, error: type[Exception] = Exception) -> list[Statement]:
+    def caught(self, place: Place, write: Write, error: type[Exception]) -> list[Statement]:
         """What `write` writes, in an `except*`."""
         statement = self._new_id()
         body = tuple(write(self, place.inside(caught=True)))
@@ -379,35 +389,37 @@ def _below(count: int) -> st.SearchStrategy[int]:
 
 @cache
 def _choices(
-    *, groups: bool, tasks: bool, deadlines: bool, cleanup: bool, silent: bool, waits: bool, deep: bool, outermost: bool
+    *, tasks: bool, deadlines: bool, cleanup: bool, silent: bool, waits: bool, deep: bool, outermost: bool
 ) -> tuple[Write | None, ...]:
     """What may stand at a place, the simplest first, as often as its share; `None` ends the block."""
-    choices: list[Write | None] = [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
+    choices: list[Write] = []
+    choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
     if not silent:
-        choices += [partial(Author.raise_, error=error) for error in (ValueError, KeyError)] * (10 if cleanup else 3)
+        raising = [partial(Author.raise_, error=error) for error in (ValueError, KeyError)]
+        choices += raising * (10 if cleanup else 3)
     choices += [Author.current_deadline] * 2
     if not cleanup:
         choices += [Author.checkpoint] * 4
     if waits:
         choices += [Author.sleep_forever] * 6
-    if groups:
-        choices += [Author.cancel_group] * 4
+    choices += [Author.cancel_group] * 4
     if tasks:
         choices += [Author.cancel_task] * 4
     if tasks and waits:
         choices += [Author.wait] * 4
     if deadlines:
         choices += [partial(Author.reschedule, coarse=coarse) for coarse in (0, 2, None)]
-    if groups and deep:
+        choices += [Author.reschedule_to_now] * 2
+    if deep:
         choices += [partial(Author.create_task, background=False)] * 8
         choices += [partial(Author.create_task, background=True)] * 3
-    if groups and deep and waits:
+    if deep and waits:
         choices += [partial(Author.start, calls_started=calls) for calls in (True, True, False)]
     if deep:
         groups_to_open = [
             partial(Author.group, limit=limit, defer_errors=defer)
             for defer in (False, True)
-            for limit in (None, 1)
+            for limit in (None, 1, 2)
         ]
         deadlines_to_open = [
             partial(Author.deadline, coarse=coarse, suppress=suppress)
@@ -421,7 +433,13 @@ def _choices(
             partial(Author.except_star, error=error)
             for error in (Exception, ValueError, KeyError, TimeoutError)
         ]
-        choices += [partial(Author.caught, write=write) for write in (*groups_to_open, *deadlines_to_open[:4])]
+        choices += [
+            partial(Author.caught, write=write, error=error)
+            for write, error in (
+                *((group, error) for group in groups_to_open for error in (Exception, ValueError)),
+                *((deadline, TimeoutError) for deadline in deadlines_to_open[:4]),
+            )
+        ]
     if deep and not silent:
         choices += [partial(Author.shield, coarse=coarse) for coarse in (None, None, 0, 2)]
     return (*[None] * (len(choices) // (6 if outermost else 2)), *choices)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
-
-import trio
+from collections.abc import Callable
+from typing import Any
 
 from interloop import current_backend
 from interloop.testing import HOSTS, Host
@@ -17,9 +15,6 @@ from .printer import as_script
 
 # In virtual time, on every Python that has them.
 HOSTS_TO_COMPARE = [HOSTS[name] for name in ("trio", "asyncio", "asyncio-eager") if not HOSTS[name].missing()]
-A_PROGRAM_HANGS_AT = 2 * p.THE_END
-
-Main: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Differs(AssertionError):
@@ -44,31 +39,25 @@ def run(host: Host, program: p.Block) -> Notes:
     notes: Notes = {}
 
     async def main() -> None:
-        watch = _watch_on_asyncio if current_backend() == "asyncio" else _watch_on_trio
-        with_leftovers = watch(notes)
+        look_for_leftovers = _watch_asyncio(notes) if current_backend() == "asyncio" else None
         notes.update(await Interpreter().run(program))
-        with_leftovers()
+        if look_for_leftovers is not None:  # trio has no place for any
+            look_for_leftovers()
 
     try:
-        host.runner(main)
+        host.runner(main, virtual_time=True)
     except (Exception, asyncio.CancelledError) as error:
         notes["run"] = [(0, repr(error))]
     return notes
 
 
-def _watch_on_asyncio(notes: Notes) -> Callable[[], None]:
+def _watch_asyncio(notes: Notes) -> Callable[[], None]:
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
     assert main is not None
 
     def report(_: object, context: dict[str, Any]) -> None:
         notes.setdefault("reported", []).append((loop.time(), repr(context)))
-
-    def end_what_hangs() -> None:
-        notes["hangs"] = [(loop.time(), repr(asyncio.all_tasks()))]
-        for task in asyncio.all_tasks():
-            task.cancel()
-        loop.call_later(1, end_what_hangs)
 
     def look_for_leftovers() -> None:
         if left := [repr(task) for task in asyncio.all_tasks() if task is not main]:
@@ -77,22 +66,13 @@ def _watch_on_asyncio(notes: Notes) -> Callable[[], None]:
             notes["requests left"] = [(loop.time(), f"{main.cancelling()}")]
 
     loop.set_exception_handler(report)
-    loop.call_at(A_PROGRAM_HANGS_AT, end_what_hangs)
     return look_for_leftovers
-
-
-def _watch_on_trio(_: Notes) -> Callable[[], None]:
-    async def end_what_hangs() -> None:
-        await trio.sleep_until(A_PROGRAM_HANGS_AT)
-        raise RuntimeError("the program hangs")
-
-    trio.lowlevel.spawn_system_task(end_what_hangs)
-    return lambda: None  # a run of trio leaves no task
 
 
 def _report(program: p.Block, notes: dict[str, Notes]) -> str:
     one, other = notes
-    differing = [where for where in {**notes[one], **notes[other]} if notes[one].get(where) != notes[other].get(where)]
+    everywhere = {**notes[one], **notes[other]}
+    differing = [where for where in everywhere if notes[one].get(where) != notes[other].get(where)]
     lines = [
         f"{where} on {host}: " + "; ".join(f"{what} at {time}" for time, what in notes[host].get(where, []))
         for where in differing

@@ -92,6 +92,16 @@ async def test_the_block_sees_a_cancellation_and_not_a_timeout_error(tick: float
 
 
 @rule("L1")
+async def test_a_cancellation_in_a_group_becomes_a_timeout_error(tick: float) -> None:
+    with pytest.raises(TimeoutError):
+        async with deadline(tick):
+            try:
+                await sleep_forever()
+            except get_cancelled_exc_class() as cancellation:
+                raise BaseExceptionGroup("as except* makes it", [cancellation]) from None
+
+
+@rule("L1")
 async def test_the_time_is_the_one_that_was_set(tick: float) -> None:
     began = current_time()
     with deadline(3 * tick, suppress=True):
@@ -293,6 +303,21 @@ async def test_the_errors_of_a_group_in_the_block_are_raised_after_expiry(tick: 
             tg.create_task(disconnect())
             tg.create_task(sleep_forever())
     assert [type(error) for error in caught.value.exceptions] == [OSError]
+
+
+@rule("L2")
+@pytest.mark.parametrize("suppress", [False, True])
+async def test_the_errors_beside_the_cancellation_of_a_handler_of_except_star_are_raised(
+    tick: float, suppress: bool
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with deadline(tick, suppress=suppress):
+            try:
+                raise ExceptionGroup("two", [OSError(), KeyError("left")])
+            except* OSError:
+                await sleep_forever()
+    assert caught.group_contains(KeyError, match="left")
+    await checkpoint()
 
 
 # L3: the outermost that has expired raises; an inner expiry never leaks into the outer block
@@ -794,6 +819,13 @@ async def test_reschedule_into_the_past_expires_at_the_next_checkpoint(tick: flo
         steps.append("after the checkpoint")
     assert steps == ["before the checkpoint"]
     assert limit.expired()
+
+
+@rule("L5", "L7")
+async def test_current_deadline_tells_at_once_of_a_deadline_that_was_moved_into_the_past(tick: float) -> None:
+    with deadline(5 * tick, suppress=True) as limit:
+        limit.reschedule(current_time())
+        assert current_deadline() == -inf
 
 
 @rule("L5")
