@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -17,6 +17,9 @@ from .loops import LOOP_BACKENDS
 from .measure import Ratio
 from .peers import installed_peers
 from .results import Results
+
+if TYPE_CHECKING:
+    from .soak import Soak
 
 INK = "#808080"
 COLOURS = {
@@ -126,3 +129,21 @@ def _growth_panel(axes: Axes, title: str, curves: list[Curve]) -> None:
     axes.set_title(title)
     axes.set_ylabel("seconds" if curves[0].unit == "s" else "bytes")
     axes.grid()
+
+
+def soak_plot(soaks: Sequence[Soak], path: Path) -> None:
+    """For each loop, what was allocated and what was resident over the time of the soak."""
+    with _figure(path, 8, 2.4 * len(soaks)) as figure:
+        for axes, soak in zip(figure.subplots(len(soaks), squeeze=False)[:, 0], soaks, strict=True):
+            minutes = [seconds / 60 for seconds in soak.seconds]
+            for label, memory, colour in (
+                ("allocated", soak.allocated, COLOURS["interloop"]),
+                ("resident", soak.resident, COLOURS["native"]),
+            ):
+                axes.plot(minutes, [size / 2**20 for size in memory], label=label, color=colour)
+            axes.set_title(f"{soak.loop}: {soak.scenes[-1]:,} scenes")
+            axes.set_ylabel("MiB")
+            axes.set_ylim(bottom=0)
+            axes.grid(visible=True)
+            axes.legend()
+        axes.set_xlabel("minutes")
