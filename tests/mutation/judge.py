@@ -1,8 +1,8 @@
 """The judge of the mutants: a pytest plugin that collects the suite once, and forks for each mutant.
 
-A mutant is the code of one function, which is put into that function in the forked process: no file is written,
-nothing is imported again, and a mutant costs some milliseconds and the tests up to the first that fails. Only
-tests that call the function are run, those first that killed another mutant of it.
+A mutant is the code of one function, which is put into that function in the forked process: no file is
+written, nothing is imported again, and a mutant costs some milliseconds and the tests up to the first that
+fails. Only tests that call the function are run, those first that killed another mutant of it.
 """
 
 from __future__ import annotations
