@@ -134,7 +134,8 @@ def _growth_panel(axes: Axes, title: str, curves: list[Curve]) -> None:
 def soak_plot(soaks: Sequence[Soak], path: Path) -> None:
     """For each loop, what was allocated and what was resident over the time of the soak."""
     with _figure(path, 8, 2.4 * len(soaks)) as figure:
-        for axes, soak in zip(figure.subplots(len(soaks), squeeze=False)[:, 0], soaks, strict=True):
+        plots = figure.subplots(len(soaks), squeeze=False)[:, 0]
+        for axes, soak in zip(plots, soaks, strict=True):
             minutes = [seconds / 60 for seconds in soak.seconds]
             for label, memory, colour in (
                 ("allocated", soak.allocated, COLOURS["interloop"]),
@@ -146,4 +147,4 @@ def soak_plot(soaks: Sequence[Soak], path: Path) -> None:
             axes.set_ylim(bottom=0)
             axes.grid(visible=True)
             axes.legend()
-        axes.set_xlabel("minutes")
+        plots[-1].set_xlabel("minutes")

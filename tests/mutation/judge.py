@@ -2,7 +2,8 @@
 
 A mutant is the code of one function, which is put into that function in the forked process: no file is
 written, nothing is imported again, and a mutant costs some milliseconds and the tests up to the first that
-fails. Only tests that call the function are run, those first that killed another mutant of it.
+fails. Only tests that call the function are run, those first that killed another mutant of it. What no test
+notices goes through some programs of the model test.
 """
 
 from __future__ import annotations
@@ -25,10 +26,17 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 from cosmic_ray.exceptions import CosmicRayTestingException
-from mutants import Mutant
+from hypothesis import HealthCheck, Phase, given, settings
+
+from model.programs import Block, programs
+from model.runs import Differs, check
+
+from .mutants import Mutant
 
 FORK = get_context("fork")
 HANGS_AFTER = 15  # seconds of a test; they take milliseconds
+MODEL_PROGRAMS = 200
+MODEL_HANGS_AFTER = 120  # seconds
 MEMORY = 4 << 30  # bytes, for a mutant that creates without end
 
 
@@ -130,7 +138,29 @@ def _judge(mutant: Mutant, module: ModuleType, items: list[pytest.Item]) -> Verd
         signal.setitimer(signal.ITIMER_REAL, HANGS_AFTER)  # its signal ends the process
         if not _passes(item):
             return Verdict(mutant, item.nodeid, passed, len(items))
-    return Verdict(mutant, None, len(items), len(items))
+    signal.setitimer(signal.ITIMER_REAL, MODEL_HANGS_AFTER)
+    killed_by = "the model" if items and _a_program_differs() else None
+    return Verdict(mutant, killed_by, len(items), len(items))
+
+
+def _a_program_differs() -> bool:
+    @settings(
+        max_examples=MODEL_PROGRAMS,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(programs())
+    def check_one(program: Block) -> None:
+        check(program)
+
+    try:
+        check_one()
+    except Differs:
+        return True
+    return False
 
 
 def _passes(item: pytest.Item) -> bool:

@@ -100,9 +100,12 @@ def _functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]
                 for base in node.bases
             ):
                 yield from _functions(node, f"{prefix}{node.name}.")
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if not NO_CODE_OF_ITS_OWN & {ast.unparse(decorator) for decorator in node.decorator_list}:
-                yield prefix + node.name, node
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_only_declared(node):
+            yield prefix + node.name, node
+
+
+def _is_only_declared(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return bool(NO_CODE_OF_ITS_OWN & {ast.unparse(decorator) for decorator in function.decorator_list})
 
 
 def _left_alone(function: ast.AST) -> Iterator[ast.AST]:

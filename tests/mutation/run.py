@@ -1,7 +1,7 @@
-"""Judge the mutants of the backends, and of the code over them, by the conformance suite.
+"""Judge the mutants of the backends, and of the code over them: `nox -s mutation -- _trio.py`.
 
-Every mutant must be killed, or stand in survivors.toml with the reason why it changes nothing. What a mutant
-does only on older Pythons stands there with the Python that kills it, and is judged by running this on it.
+Every mutant must be killed, or stand in survivors.toml with the reason why it changes nothing. One that
+changes something on an older Python alone stands there with the Python that kills it, and is judged on that.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import sys
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TextIO, TypeAlias
 
 import pytest
-from judge import Judge, Verdict
-from mutants import Mutant, mutants
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 import interloop.conformance
 from interloop.testing import HOSTS
+
+from .judge import Judge, Verdict
+from .mutants import Mutant, mutants
 
 PACKAGE = Path(interloop.__file__).parent
 SUITE = Path(interloop.conformance.__file__).parent
@@ -40,14 +43,15 @@ FILES = [
     "_trio.py",
     "_asyncio.py",
 ]
-JUDGES = ["asyncio", "asyncio-eager", "trio"]
+ON = ["asyncio", "asyncio-eager", "trio"]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-GOAL = 0.95
+
+Key: TypeAlias = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class Survivor:
-    """An entry of the list: a mutant that is known to survive here."""
+    """An entry of the list: a mutant of which it is known that nothing notices it here."""
 
     file: str
     function: str
@@ -56,15 +60,71 @@ class Survivor:
     reason: str
     killed_on: str | None = None
 
-    def key(self) -> tuple[str, str, str, str]:
+    @property
+    def key(self) -> Key:
         return self.file, self.function, self.was, self.now
 
 
-def key(mutant: Mutant) -> tuple[str, str, str, str]:
+@cache
+def key(mutant: Mutant) -> Key:
     return mutant.file.name, mutant.function, *mutant.change()
 
 
-def chosen(options: argparse.Namespace, listed: dict[tuple[str, ...], Survivor]) -> list[Mutant]:
+class Results:
+    """The verdicts, beside what the list says."""
+
+    def __init__(self, listed: dict[Key, Survivor], output: TextIO) -> None:
+        self._listed = listed
+        self._output = output
+        self.verdicts: list[Verdict] = []
+
+    def add(self, verdict: Verdict) -> None:
+        self.verdicts.append(verdict)
+        file, function, was, now = key(verdict.mutant)
+        record = {
+            "file": file,
+            "line": verdict.mutant.line,
+            "function": function,
+            "operator": verdict.mutant.operator,
+            "was": was,
+            "now": now,
+            "outcome": self.outcome(verdict),
+            "killed_by": verdict.killed_by,
+            "tests_passed": verdict.passed,
+            "tests": verdict.tests,
+        }
+        print(json.dumps(record), file=self._output, flush=True)
+
+    def outcome(self, verdict: Verdict) -> str:
+        if verdict.killed_by is not None:
+            return "killed"
+        entry = self._listed.get(key(verdict.mutant))
+        return "left" if entry is None or entry.killed_on == PYTHON else "listed"
+
+    def outdated(self) -> list[Survivor]:
+        """What the list says survives, and does not."""
+        outcomes: dict[Key, set[str]] = {}
+        for verdict in self.verdicts:
+            outcomes.setdefault(key(verdict.mutant), set()).add(self.outcome(verdict))
+        return [
+            entry
+            for entry in self._listed.values()
+            if entry.killed_on != PYTHON and outcomes.get(entry.key) == {"killed"}
+        ]
+
+    def table(self) -> Table:
+        by_file: dict[str, Counter[str]] = {}
+        for verdict in self.verdicts:
+            by_file.setdefault(verdict.mutant.file.name, Counter())[self.outcome(verdict)] += 1
+        by_file["all"] = sum(by_file.values(), Counter())
+        table = Table("file", "mutants", "killed", "change nothing", "left", "killed, %")
+        for name, counts in by_file.items():
+            numbers = counts.total(), counts["killed"], counts["listed"], counts["left"]
+            table.add_row(name, *map(str, numbers), f"{100 * counts['killed'] / counts.total():.1f}")
+        return table
+
+
+def chosen(options: argparse.Namespace, listed: dict[Key, Survivor]) -> list[Mutant]:
     found = [mutant for name in options.files for mutant in mutants(PACKAGE / name)]
     if options.lines:
         first, _, last = options.lines.partition("-")
@@ -72,131 +132,74 @@ def chosen(options: argparse.Namespace, listed: dict[tuple[str, ...], Survivor])
     if options.function:
         found = [mutant for mutant in found if options.function in mutant.function]
     if options.listed:
-        older = {entry.key() for entry in listed.values() if entry.killed_on == PYTHON}
-        found = [mutant for mutant in found if key(mutant) in older]
+        found = [
+            mutant for mutant in found if (entry := listed.get(key(mutant))) and entry.killed_on == PYTHON
+        ]
     return found
 
 
-def judge(found: list[Mutant], console: Console) -> tuple[list[Verdict], int]:
-    verdicts: list[Verdict] = []
-    columns = "{task.description}", BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]} left")
-    with Progress(*columns, TimeRemainingColumn(), console=console, auto_refresh=False) as progress:
-        bar = progress.add_task("the suite, unchanged", total=len(found), left=0)
+def judge(found: list[Mutant], results: Results, console: Console) -> int:
+    columns = TextColumn("{task.description:15}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, auto_refresh=False) as progress:  # a thread does not fork well
+        bar = progress.add_task("unchanged", total=len(found))
+        progress.refresh()
 
         def note(verdict: Verdict) -> None:
-            verdicts.append(verdict)
-            left = sum(1 for verdict in verdicts if verdict.killed_by is None)
-            progress.update(bar, advance=1, left=left, description=f"{verdict.mutant.file.name:15}")
+            results.add(verdict)
+            if results.outcome(verdict) == "left":
+                file, function, was, now = key(verdict.mutant)
+                console.print(f"{file}:{verdict.mutant.line} {function}\n  - {was}\n  + {now}", markup=False)
+            progress.update(bar, advance=1, description=verdict.mutant.file.name)
             progress.refresh()
 
-        progress.refresh()
-        hosts = [f"--host={host}" for host in JUDGES if not HOSTS[host].missing()]
-        suite = [
-            str(SUITE),
-            f"--config-file={SUITE / 'pytest.ini'}",
-            f"--rootdir={SUITE}",
-            "-pno:terminal",
-            "-s",
-        ]
-        suite.append(f"--ignore={SUITE / 'test_plugins.py'}")  # it runs pytest in other processes
-        code = pytest.main([*suite, *hosts], plugins=[Judge(found, note)])
-    return verdicts, code
-
-
-def table(verdicts: list[Verdict], listed: dict[tuple[str, ...], Survivor]) -> Table:
-    shown = Table("file", "mutants", "killed", "listed", "left", "killed, %")
-    by_file: dict[str, Counter[str]] = {}
-    for verdict in verdicts:
-        by_file.setdefault(verdict.mutant.file.name, Counter())[outcome(verdict, listed)] += 1
-    by_file["all"] = sum(by_file.values(), Counter())
-    for name, counts in by_file.items():
-        total = counts.total()
-        numbers = total, counts["killed"], counts["listed"], counts["left"]
-        shown.add_row(name, *map(str, numbers), f"{100 * counts['killed'] / total:.1f}", end_section=False)
-    return shown
-
-
-def outcome(verdict: Verdict, listed: dict[tuple[str, ...], Survivor]) -> str:
-    if verdict.killed_by is not None:
-        return "killed"
-    return "listed" if key(verdict.mutant) in listed else "left"
+        suite = [str(SUITE), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}"]
+        suite += [f"--host={host}" for host in ON if not HOSTS[host].missing()]
+        suite += [f"--ignore={SUITE / 'test_plugins.py'}"]  # it runs pytest in other processes
+        return pytest.main([*suite, "-pno:terminal", "-s"], plugins=[Judge(found, note)])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "files", nargs="*", default=FILES, metavar="FILE", help=f"of {', '.join(FILES)} (default: all)"
+    parser = argparse.ArgumentParser(prog="nox -s mutation --", description=__doc__)
+    add = parser.add_argument
+    add("files", nargs="*", default=FILES, metavar="FILE", help=f"of {', '.join(FILES)} (default: all)")
+    add("--lines", metavar="A-B", help="only mutants that begin in these lines")
+    add("--function", metavar="NAME", help="only mutants of functions with this in their name")
+    add(
+        "--listed",
+        action="store_true",
+        help="only those of which survivors.toml says that this Python kills them",
     )
-    parser.add_argument("--lines", metavar="A-B", help="only mutants that begin in these lines")
-    parser.add_argument(
-        "--function", metavar="NAME", help="only mutants of functions with this in their name"
-    )
-    parser.add_argument(
-        "--listed", action="store_true", help="only those that survivors.toml says are killed here"
-    )
-    parser.add_argument(
-        "--output", type=Path, default=Path("build/mutation.json"), help="(default: %(default)s)"
-    )
+    add("--output", type=Path, default=Path("build/mutation.jsonl"), help="(default: %(default)s)")
     options = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 140)
+    if unknown := set(options.files) - set(FILES):
+        parser.error(f"no such file: {', '.join(sorted(unknown))}; there are {', '.join(FILES)}")
 
+    console = Console()
     entries = [Survivor(**entry) for entry in tomllib.loads(LIST.read_text("utf-8")).get("survivor", [])]
-    listed = {entry.key(): entry for entry in entries}
+    listed = {entry.key: entry for entry in entries}
     found = chosen(options, listed)
     if not found:
         console.print("no mutants there")
         return 0
-    verdicts, code = judge(found, console)
-    if len(verdicts) < len(found):
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    with options.output.open("w", encoding="utf-8") as output:
+        results = Results(listed, output)
+        code = judge(found, results, console)
+    if len(results.verdicts) < len(found):
         return code or 1
 
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(
-        json.dumps([record(verdict, listed) for verdict in verdicts], indent=1), "utf-8"
-    )
-    console.print(table(verdicts, listed))
-
-    killed = {key(verdict.mutant) for verdict in verdicts if verdict.killed_by is not None}
-    left = [verdict.mutant for verdict in verdicts if outcome(verdict, listed) == "left"]
-    if options.listed:
-        left = [verdict.mutant for verdict in verdicts if verdict.killed_by is None]
-    for mutant in left:
-        was, now = mutant.change()
-        console.print(f"[bold]{mutant.file.name}:{mutant.line}[/] {mutant.function}", highlight=False)
-        console.print(f"  - {was}\n  + {now}", style="red", markup=False, highlight=False)
-    survived = {key(verdict.mutant) for verdict in verdicts if verdict.killed_by is None}
-    wrong = [] if options.listed else [entry for entry in entries if entry.key() in killed - survived]
-    for entry in wrong:
-        console.print(f"listed in {LIST.name}, but killed: {entry.key()}", markup=False)
-    if not (options.lines or options.function or options.listed):
-        stale = [
-            entry for entry in entries if entry.file in options.files and entry.key() not in killed | survived
+    console.print(results.table())
+    wrong = [f"killed, but listed in {LIST.name}: {entry.key}" for entry in results.outdated()]
+    if options.files == FILES:
+        keys = {key(mutant) for name in FILES for mutant in mutants(PACKAGE / name)}
+        wrong += [
+            f"listed in {LIST.name}, but no such mutant: {entry.key}"
+            for entry in entries
+            if entry.key not in keys
         ]
-        for entry in stale:
-            console.print(f"listed in {LIST.name}, but there is no such mutant: {entry.key()}", markup=False)
-        wrong += stale
-        share = sum(verdict.killed_by is not None for verdict in verdicts) / len(verdicts)
-        if share < GOAL:
-            console.print(f"{share:.1%} are killed, {GOAL:.0%} are wanted")
-            return 1
-    return 1 if left or wrong else 0
-
-
-def record(verdict: Verdict, listed: dict[tuple[str, ...], Survivor]) -> dict[str, object]:
-    mutant = verdict.mutant
-    was, now = mutant.change()
-    return {
-        "file": mutant.file.name,
-        "line": mutant.line,
-        "function": mutant.function,
-        "operator": mutant.operator,
-        "was": was,
-        "now": now,
-        "outcome": outcome(verdict, listed),
-        "killed_by": verdict.killed_by,
-        "passed": verdict.passed,
-        "tests": verdict.tests,
-    }
+    for complaint in wrong:
+        console.print(complaint, markup=False)
+    return 1 if wrong or any(results.outcome(verdict) == "left" for verdict in results.verdicts) else 0
 
 
 if __name__ == "__main__":
