@@ -1338,6 +1338,9 @@ import signal
 
 from interloop import *
 
+# where a shell has put the tests into the background it is ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def interrupt():
     asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGINT)
