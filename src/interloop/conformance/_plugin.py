@@ -6,7 +6,9 @@ import faulthandler
 import gc
 import json
 import os
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import iscoroutinefunction, signature
 from math import inf
 from pathlib import Path
@@ -52,7 +54,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         hosts = [find_host(name) for name in metafunc.config.getoption("--host") or HOSTS]
     except LookupError as error:
         raise pytest.UsageError(str(error)) from None
-    available = [host for host in hosts if not host.missing()]
+    # on PyPy a collection looks at every object there is, which takes longer than most tests do
+    collect = sys.implementation.name == "cpython"
+    available = [replace(host, collect=collect) for host in hosts if not host.missing()]
     metafunc.parametrize("host", available, ids=[host.name for host in available])
 
 

@@ -49,6 +49,8 @@ class Host:
         packages: what must be installed, by import name.
         python: the oldest Python that has it.
         deviations: rules that do not hold there, each with the reason.
+        collect: whether garbage is collected after each run: asyncio reports the error of a task that nobody
+            awaited when the task is freed.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Host:
     packages: tuple[str, ...] = ()
     python: tuple[int, int] = (3, 11)
     deviations: Mapping[str, str] = field(default_factory=dict[str, str])
+    collect: bool = True
 
     @property
     def tick(self) -> float:
@@ -110,6 +113,8 @@ class Host:
             raise  # G12: whatever asyncio reports beside these is part of how it ends
         except BaseException as error:
             watched.error = error
+        if self.collect:
+            gc.collect()
         return watched.outcome()
 
     @property
@@ -170,10 +175,6 @@ class _Watched(Generic[T]):
 
     def outcome(self) -> T:
         __tracebackhide__ = True
-        if sys.implementation.name == "cpython":
-            # asyncio reports the error of a task that nobody awaited when the task is deleted. Elsewhere a
-            # collection looks at every object there is, which takes longer than most tests do.
-            gc.collect()
         error, self.error = self.error, None
         try:
             if error is not None:
