@@ -787,14 +787,6 @@ async def test_reschedule_into_the_past_expires_at_the_next_checkpoint(tick: flo
     assert limit.expired()
 
 
-@rule("L5")
-@rule("L7")
-async def test_current_deadline_tells_at_once_of_a_deadline_that_was_moved_into_the_past(tick: float) -> None:
-    with deadline(5 * tick, suppress=True) as limit:
-        limit.reschedule(current_time())
-        assert current_deadline() == -inf
-
-
 @rule("L5", "L7")
 async def test_current_deadline_tells_at_once_of_a_deadline_that_was_moved_into_the_past(tick: float) -> None:
     with deadline(5 * tick, suppress=True) as limit:
