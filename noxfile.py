@@ -61,6 +61,17 @@ def model(session: nox.Session) -> None:
     session.run("python", "-m", "model.bulk", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
+@nox.session(python=[ALL_HOSTS, LOWEST])
+def mutation(session: nox.Session) -> None:
+    """A change to any function must be noticed: `-- _trio.py --function Deadline`; an hour without arguments.
+
+    On the lowest Python only what matters nowhere else is judged.
+    """
+    session.install(".[conformance,trio]", *group("mutation"))
+    listed = ["--listed"] if session.python == LOWEST else []
+    session.run("python", "-m", "mutation.run", *listed, *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session(python=CPYTHONS)
 def cpython(session: nox.Session) -> None:
     """CPython's own tests of task groups and timeouts, with interloop in the place of the native names."""
@@ -72,7 +83,7 @@ def cpython(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """mypy and pyright, and the public names typed to the last."""
     session.install(".[conformance,trio]", *group("typing"))
-    session.run("mypy", "src", "tests/typing", "noxfile.py")
+    session.run("mypy", "src", "benchmarks", "tests/typing", "noxfile.py")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "interloop", "--ignoreexternal")
 
@@ -98,3 +109,17 @@ def demo(session: nox.Session) -> None:
     """One function on asyncio, uvloop and trio, against a local server or the URLs given."""
     session.install(".", *group("demo"))
     session.run("python", "examples/demo.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """interloop measured beside its peers; makes docs/benchmarks.md anew."""
+    session.install(".", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Everything at once in real time leaves nothing behind: `-- --minutes 60`."""
+    session.install(".", *group("bench"))
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)

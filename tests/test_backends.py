@@ -17,7 +17,15 @@ import sniffio
 import trio
 
 import interloop
-from interloop import NoAsyncContext, UnsupportedBackend, current_backend, deadline, sleep_forever, task_group
+from interloop import (
+    NoAsyncContext,
+    UnsupportedBackend,
+    _dispatch,
+    current_backend,
+    deadline,
+    sleep_forever,
+    task_group,
+)
 from wheels import build_wheel, install
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, str]]], str]
@@ -133,3 +141,50 @@ def test_d3_a_backend_from_an_installed_package(tmp_path: Path) -> None:
 
     assert done.stderr == ""
     assert done.stdout.split() == ["interloop_marimba", "interloop_marimba", "42", "marimba", "True"]
+
+
+NAMES = [None, "asyncio", "trio"]
+
+
+@pytest.mark.parametrize("by_context", NAMES)
+@pytest.mark.parametrize("by_thread", NAMES)
+def test_d1_dispatch_agrees_with_sniffio(by_thread: str | None, by_context: str | None) -> None:
+    def agree() -> None:
+        found = sniffio.thread_local.name
+        sniffio.thread_local.name = by_thread
+        reset = sniffio.current_async_library_cvar.set(by_context)
+        try:
+            try:
+                expected = sniffio.current_async_library()
+            except sniffio.AsyncLibraryNotFoundError:
+                with pytest.raises(NoAsyncContext):
+                    _dispatch.current_backend("deadline()")
+            else:
+                backend: Any = _dispatch.current_backend("deadline()")
+                assert backend.__name__ == f"interloop._{expected}"
+        finally:
+            sniffio.current_async_library_cvar.reset(reset)
+            sniffio.thread_local.name = found
+
+    async def in_a_task() -> None:
+        agree()
+
+    async def in_a_callback() -> None:
+        called = asyncio.get_running_loop().create_future()
+
+        def call() -> None:
+            try:
+                agree()
+            except BaseException as error:
+                called.set_exception(error)
+            else:
+                called.set_result(None)
+
+        asyncio.get_running_loop().call_soon(call)
+        await called
+
+    agree()
+    trio.run(in_a_task)
+    asyncio.run(in_a_task())
+    asyncio.run(in_a_callback())
+    agree()

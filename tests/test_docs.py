@@ -1,12 +1,12 @@
 """Every example in the README and the docs runs, and what they say about the code is so.
 
 Each python block is executed, and can use what those above it on its page defined; one that defines
-`async def main()` then runs it on asyncio and on trio, in virtual time. `urls` are pages of a local server.
+`async def main()` then runs it on asyncio and on trio, in virtual time, and each `def test_...():` is run.
+`urls` are pages of a local server.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import subprocess
 import sys
@@ -19,6 +19,7 @@ import pytest
 
 import interloop
 import interloop.abc
+import interloop.testing
 
 pytest.importorskip("sybil", reason="the group `docs` is not installed")
 pytest.importorskip("httpx")
@@ -30,8 +31,7 @@ from sybil.example import Example  # noqa: E402
 from sybil.parsers.myst import CodeBlockParser  # noqa: E402
 
 from interloop.conformance._rules import RULES  # noqa: E402
-from interloop.testing._hosts import HOSTS  # noqa: E402
-from interloop.testing._virtual_time import VirtualTimeLoop  # noqa: E402
+from interloop.testing import HOSTS, CancellationFailure, run  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -45,12 +45,11 @@ NamespaceAfter: TypeAlias = Callable[[str, int], dict[str, Any]]
 
 
 def run_on_asyncio(main: Callable[[], Any]) -> None:
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-        runner.run(main())
+    run(main, host="asyncio", virtual_time=True)
 
 
 def run_on_trio(main: Callable[[], Any]) -> None:
-    trio.run(main, clock=trio_testing.MockClock(autojump_threshold=0))
+    run(main, host="trio", virtual_time=True)
 
 
 def as_it_is(main: Callable[[], Any]) -> None:
@@ -61,8 +60,8 @@ def examples() -> Iterator[Any]:
     for page, blocks in PAGES.items():
         for number, block in enumerate(blocks, start=1):
             has_main = "async def main(" in block.parsed
-            for run in [run_on_asyncio, run_on_trio] if has_main else [as_it_is]:
-                yield pytest.param(page, number, run, id=f"{page}:{block.line}-{run.__name__}")
+            for run_main in [run_on_asyncio, run_on_trio] if has_main else [as_it_is]:
+                yield pytest.param(page, number, run_main, id=f"{page}:{block.line}-{run_main.__name__}")
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +93,24 @@ def execute(example: Example, namespace: dict[str, Any]) -> None:
     exec(compile(padding + example.parsed, example.path, "exec", dont_inherit=True), namespace)
 
 
-@pytest.mark.parametrize(("page", "number", "run"), list(examples()))
-def test_example(page: str, number: int, run: Run, namespace_after: NamespaceAfter) -> None:
-    run(namespace_after(page, number).get("main"))
+@pytest.mark.parametrize(("page", "number", "run_main"), list(examples()))
+def test_example(page: str, number: int, run_main: Run, namespace_after: NamespaceAfter) -> None:
+    namespace = namespace_after(page, number)
+    run_main(namespace.get("main"))
+    for test in re.findall(r"^def (test_\w+)\(\):", PAGES[page][number - 1].parsed, re.MULTILINE):
+        namespace[test]()
+
+
+@pytest.mark.parametrize("host", ["asyncio", "trio"])
+def test_the_bug_in_the_pool_is_found(host: str, namespace_after: NamespaceAfter) -> None:
+    page = "docs/testing.md"
+    after = next(n for n, block in enumerate(PAGES[page], start=1) if "_is_lost(host" in block.parsed)
+    with pytest.raises(CancellationFailure) as caught:
+        namespace_after(page, after)["test_no_connection_is_lost"](host)
+    message = re.sub(r" at \S+:\d+ in", "\\ntest_pool.py:16 in", str(caught.value)).replace(
+        repr(host), "'asyncio'"
+    )
+    assert message.partition("\n")[2] in (ROOT / page).read_text()
 
 
 def test_the_readme_shows_the_function_of_the_demo() -> None:
@@ -121,10 +135,12 @@ def test_the_hosts_page_certifies_a_loop(tmp_path: Path) -> None:
     assert certified.returncode == 0, certified.stdout + certified.stderr
 
 
-@pytest.mark.parametrize("module", [interloop, interloop.abc])
+@pytest.mark.parametrize("module", [interloop, interloop.abc, interloop.testing])
 def test_the_api_reference_has_every_public_name(module: Any) -> None:
     reference = (ROOT / "docs" / "api.md").read_text()
-    documented = set(re.findall(r"^\.\. auto\w+:: interloop\.(?:abc\.)?(\w+)$", reference, re.MULTILINE))
+    documented = set(
+        re.findall(r"^\.\. (?:auto\w+|data):: interloop\.(?:abc\.|testing\.)?(\w+)$", reference, re.MULTILINE)
+    )
     assert set(module.__all__) <= documented
 
 

@@ -36,6 +36,8 @@ callback, at the next checkpoint, unless whoever asked has taken the request bac
 is left before, with a `CancelledError` of its own in flight, it raises the one that was held back instead:
 by the message on it others, anyio's scopes say, know their own (G5).
 
+**Deadlines** share one timer of the loop, `_timers.py`.
+
 **Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
 native task (G14). Background tasks are children like any other, which the group cancels when they are all
 that is left (G15).
@@ -44,12 +46,12 @@ that is left (G15).
 from __future__ import annotations
 
 import asyncio
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task, get_running_loop
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from math import inf
-from types import TracebackType
+from types import CoroutineType, TracebackType, coroutine
 from typing import Any, Self, TypeVar
 
 from . import abc
@@ -58,11 +60,14 @@ from ._error_list import ErrorList
 from ._errors import (
     already_entered,
     errors_only,
+    finished,
     first_leaf,
     left_in_another_task,
     left_out_of_order,
+    not_entered,
     not_open,
 )
+from ._timers import Entry, Timers
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -71,9 +76,11 @@ T_co = TypeVar("T_co", covariant=True)
 class _Tree:
     """The open scopes of one loop."""
 
-    __slots__ = ("held_back", "innermost", "starting")
+    __slots__ = ("held_back", "innermost", "loop", "starting", "timers")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.timers = Timers(loop)
         self.innermost: dict[asyncio.Task[Any], _Node] = {}
         self.held_back: dict[asyncio.Task[Any], tuple[BaseException, asyncio.Handle]] = {}
         # an eager loop runs the first step of a task before it hands out the task
@@ -99,13 +106,13 @@ def _tree_of(loop: asyncio.AbstractEventLoop) -> _Tree:
     try:
         return loop._interloop_tree  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
-        tree = loop._interloop_tree = _Tree()  # type: ignore[attr-defined]
+        tree = loop._interloop_tree = _Tree(loop)  # type: ignore[attr-defined]
         return tree
 
 
 def _innermost_of_current_task() -> _Node | None:
-    task = asyncio.current_task()
-    return None if task is None else _tree_of(asyncio.get_running_loop()).innermost_of(task)
+    task = current_task()
+    return None if task is None else _tree_of(get_running_loop()).innermost_of(task)
 
 
 def _opened_inside(task: asyncio.Task[Any], outer: _Node, tree: _Tree) -> list[_Node]:
@@ -129,9 +136,9 @@ def _mark_cancelled(scope: _Node, task: asyncio.Task[Any], tree: _Tree) -> list[
     pending = [(task, scope)]
 
     def mark(node: _Node) -> None:
-        if isinstance(node, Task):
+        if type(node) is Task:  # isinstance() takes eight times as long, as these are abstract base classes
             found.append(node.native)
-        elif isinstance(node, TaskGroup):
+        elif type(node) is TaskGroup:
             node._drop_queue()
             pending.extend((child, node) for child in node._tasks)
         node._cancelled = True
@@ -162,11 +169,13 @@ def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: BaseExcep
         tree.held_back.pop(task, None)
         innermost = tree.innermost_of(task)
         in_force = innermost is not None and innermost._cancelled
-        if task.cancelling() > (0 if in_force else withdrawn_at):
+        # N5: anyio delivers its own cancellations again itself, and one more can come where it shields itself
+        of_anyio = isinstance(message, str) and message.startswith("Cancelled via cancel scope ")
+        if not of_anyio and task.cancelling() > (0 if in_force else withdrawn_at):
             task.uncancel()  # no further request: the same one again
             task.cancel(message)
 
-    delivery = asyncio.get_running_loop().call_soon(deliver)
+    delivery = get_running_loop().call_soon(deliver)
     if cancellation is not None:
         tree.held_back[task] = cancellation, delivery
 
@@ -188,6 +197,7 @@ class Task(abc.Task[T_co]):
     __slots__ = ("__weakref__", "_cancelled", "_native", "_parent")
 
     _native: asyncio.Task[T_co] | _Queued
+    _when = None  # only deadlines have a time
 
     def __init__(self, parent: TaskGroup) -> None:
         self._parent = parent
@@ -196,7 +206,7 @@ class Task(abc.Task[T_co]):
     def _now(self) -> asyncio.Task[T_co] | _Queued:
         if isinstance(self._native, _Queued) and self._native.starting is not None:
             # an eager loop runs the first step of a task before it hands out the task
-            tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._loop)
+            tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop)
             return next(task for task in tasks if task.get_coro() is self._native.starting)
         return self._native
 
@@ -236,9 +246,6 @@ class Task(abc.Task[T_co]):
             found = _mark_cancelled(self, now, self._parent._tree)
             now.get_loop().call_soon(_cancel_all, found)
 
-    def _ended(self, _: asyncio.Task[Any]) -> None:
-        self._parent._child_ended(self)
-
     async def _out_of_queue(self) -> None:
         if isinstance(self._native, _Queued) and not self._cancelled:
             await self._native.left_queue.wait()
@@ -247,7 +254,7 @@ class Task(abc.Task[T_co]):
         await self._out_of_queue()
         if self.done():
             return
-        if self.native is asyncio.current_task():
+        if self.native is current_task():
             raise RuntimeError(f"{self!r} cannot wait for itself")
         await _wait_for_end(self.native)
 
@@ -266,32 +273,30 @@ def _cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
 
 async def _wait_for_end(task: asyncio.Task[Any]) -> None:
     """Wait without owning: cancelling the waiter leaves `task` alone (T3)."""
-    waiter = asyncio.get_running_loop().create_future()
+    waiter = get_running_loop().create_future()
 
     def wake(_: object) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
     task.add_done_callback(wake)
-    waiting = asyncio.current_task()
-    _awaited_by(task, waiting)
+    waiting = current_task()
+    if _awaited_by is not None:
+        _awaited_by(task, waiting)
     try:
         await waiter
     finally:
-        _no_longer_awaited_by(task, waiting)
+        if _no_longer_awaited_by is not None:
+            _no_longer_awaited_by(task, waiting)
         task.remove_done_callback(wake)
 
 
-def _nothing(task: asyncio.Task[Any], waiter: asyncio.Task[Any] | None) -> None:
-    pass
-
-
 # For `asyncio ps` and `pstree`, from 3.14 on.
-_awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], None] = getattr(
-    asyncio, "future_add_to_awaited_by", _nothing
+_awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], None] | None = getattr(
+    asyncio, "future_add_to_awaited_by", None
 )
-_no_longer_awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], None] = getattr(
-    asyncio, "future_discard_from_awaited_by", _nothing
+_no_longer_awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], None] | None = getattr(
+    asyncio, "future_discard_from_awaited_by", None
 )
 
 
@@ -301,47 +306,50 @@ class _Scope:
     __slots__ = (
         "__weakref__",
         "_cancelled",
-        "_delivery",
         "_entered",
         "_in_body",
-        "_loop",
         "_parent",
         "_requests_at_entry",
         "_task",
         "_tree",
-        "_was_delivered",
+        "_withdraw",
     )
 
-    _loop: asyncio.AbstractEventLoop
+    _entered: bool
+    _in_body: bool
+
+    # from entry on
+    _cancelled: bool  # by itself, or by a scope around it
     _parent: _Node | None
     _requests_at_entry: int
+    _task: asyncio.Task[Any] | None  # the one that is in the block, or waits at its end
     _tree: _Tree
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[Any] | None = None  # the one that is in the block, or waits at its end
-        self._entered = False
-        self._in_body = False
-        self._cancelled = False  # by itself, or by a scope around it
-        self._delivery: asyncio.Handle | None = None
-        self._was_delivered = False  # to the task that is in the block
+    _withdraw: Callable[[], object] | None  # takes back what this scope asked of that task
 
     def _enter(self) -> None:
         if self._entered:
             raise already_entered(self)
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task(loop)
+        loop = get_running_loop()
+        task = current_task(loop)
         if task is None:
             raise RuntimeError(f"{self!r} must be used inside a task, and cannot determine the parent task")
-        tree = _tree_of(loop)
-        self._loop = loop
+        try:
+            tree: _Tree = loop._interloop_tree  # type: ignore[attr-defined]
+        except AttributeError:
+            tree = _tree_of(loop)
+        parent = tree.innermost.get(task)
+        if parent is None and tree.starting is not None:
+            parent = tree.innermost_of(task)
         self._task = task
-        self._entered = True
         self._tree = tree
-        self._parent = tree.innermost_of(task)
+        self._parent = parent
         self._requests_at_entry = task.cancelling()
+        self._cancelled = False
+        self._withdraw = None
+        self._entered = True
         self._in_body = True
         tree.innermost[task] = self  # type: ignore[assignment]  # every scope is a TaskGroup or a Deadline
-        if self._outer_scope_cancelled():
+        if parent is not None and parent._cancelled:
             self._cancel()  # C6: born cancelled
 
     def _cancel(self) -> None:
@@ -349,13 +357,13 @@ class _Scope:
             return
         assert self._task is not None
         found = _mark_cancelled(self, self._task, self._tree)  # type: ignore[arg-type]
-        self._delivery = self._loop.call_soon(self._deliver, found)
+        self._withdraw = self._tree.loop.call_soon(self._deliver, found).cancel
 
     def _deliver(self, tasks: list[asyncio.Task[Any]]) -> None:
-        self._delivery = None
+        self._withdraw = None
         if self._in_body:
             assert self._task is not None
-            self._was_delivered = True
+            self._withdraw = self._task.uncancel
             self._task.cancel()
         _cancel_all(tasks)
 
@@ -369,36 +377,33 @@ class _Scope:
         """
         task = self._task
         assert task is not None
+        tree = self._tree
         parent = self._parent
         self._in_body = False
         self._task = self._parent = None  # G11
-        if self._delivery is not None:
-            self._delivery.cancel()
-            self._delivery = None
-        if self._was_delivered:
-            task.uncancel()
-        innermost = self._tree.innermost.get(task)
-        opened_inside = innermost is not self and _opened_inside(task, self, self._tree)  # type: ignore[arg-type]
-        if innermost is self or opened_inside:
+        if self._withdraw is not None:
+            self._withdraw()
+            self._withdraw = None
+        still_open = tree.innermost.get(task)
+        opened_inside = still_open is not self and _opened_inside(task, self, tree)  # type: ignore[arg-type]
+        if still_open is self or opened_inside:
             if parent is None:
-                del self._tree.innermost[task]
+                del tree.innermost[task]
             else:
-                self._tree.innermost[task] = parent
-        current = asyncio.current_task()
+                tree.innermost[task] = parent
+        current = current_task(tree.loop)
         if current is not task:
             left_in = "none" if current is None else current.get_name()
             raise left_in_another_task(self, task.get_name(), left_in)
         if opened_inside:
-            raise left_out_of_order(self, innermost)
+            raise left_out_of_order(self, still_open)
         return (parent is not None and parent._cancelled) or task.cancelling() > self._requests_at_entry
-
-    def _outer_scope_cancelled(self) -> bool:
-        return self._parent is not None and self._parent._cancelled
 
 
 class TaskGroup(_Scope, abc.TaskGroup):
     __slots__ = (
         "_background",
+        "_defer_errors",
         "_errors",
         "_last_child_ended",
         "_limit",
@@ -408,15 +413,22 @@ class TaskGroup(_Scope, abc.TaskGroup):
         "_tasks",
     )
 
+    _when = None
+
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
-        super().__init__()
-        self._limit = inf if limit is None else limit
+        self._entered = False
+        self._in_body = False
+        self._cancelled = False
+        self._limit = limit
+        self._defer_errors = defer_errors
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ordinary = 0  # how many children run that are no background tasks
-        self._background: set[Task[Any]] = set()
-        self._queue: OrderedDict[Task[Any], tuple[Coroutine[Any, Any, Any], str | None, Context]]
-        self._queue = OrderedDict()
-        self._errors = ErrorList(defer_errors)
+        # these are made when they are needed, by few groups
+        self._background: dict[asyncio.Task[Any], Task[Any]] | None = None
+        self._queue: OrderedDict[Task[Any], tuple[Coroutine[Any, Any, Any], str | None, Context]] | None = (
+            None
+        )
+        self._errors: ErrorList | None = None
         self._last_child_ended: asyncio.Future[None] | None = None
         self._native: _NativeTaskGroup | None = None
 
@@ -446,12 +458,15 @@ class TaskGroup(_Scope, abc.TaskGroup):
     def create_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
-        self._check(coro, context, "create_task()")
+        if not self._in_body or type(coro) is not CoroutineType or context is not None:
+            self._check(coro, context, "create_task()")
         task: Task[T] = Task(self)
-        if self._ordinary < self._limit:
-            self._start_ordinary(task, coro, name, context)
+        if self._limit is None or self._ordinary < self._limit:
+            self._start(task, coro, name, context, 1)
         else:
-            task._native = _Queued(name or str(getattr(coro, "__qualname__", coro)))
+            task._native = _Queued(str(getattr(coro, "__qualname__", coro) if name is None else name))
+            if self._queue is None:
+                self._queue = OrderedDict()
             self._queue[task] = coro, name, copy_context() if context is None else context
             if self._cancelled:
                 self._drop(task)  # G7: born cancelled
@@ -462,69 +477,71 @@ class TaskGroup(_Scope, abc.TaskGroup):
     ) -> Task[T]:
         self._check(coro, context, "create_background_task()")
         task: Task[T] = Task(self)
-        self._start(task, coro, name, context)
-        self._background.add(task)
+        self._start(task, coro, name, context, 0)
+        if self._background is None:
+            self._background = {}
+        self._background[task.native] = task
         self._end_background()
         return task
 
     def _check(self, coro: Coroutine[Any, Any, Any], context: Context | None, call: str) -> None:
         check_child(coro, context, call)
-        if not self._entered or self._finished():
+        if not self._in_body and self._state() in ("created", "finished"):
             coro.close()
-            raise RuntimeError(f"{self!r} {'is finished' if self._entered else 'has not been entered'}")
+            raise finished(self) if self._entered else not_entered(self)
 
     def _start(
-        self, task: Task[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+        self,
+        task: Task[T],
+        coro: Coroutine[Any, Any, T],
+        name: str | None,
+        context: Context | None,
+        ordinary: int,  # 1, or 0 for a background task
     ) -> None:
-        outer_starting = self._tree.starting
-        self._tree.starting = coro, task
+        self._ordinary += ordinary
+        tree = self._tree
+        outer_starting = tree.starting
+        tree.starting = coro, task
         try:
             if context is None:
-                native = self._loop.create_task(coro, name=name)
+                native = tree.loop.create_task(coro, name=name)
             else:
-                native = self._loop.create_task(coro, name=name, context=context)
+                native = tree.loop.create_task(coro, name=name, context=context)
         except BaseException:
+            self._ordinary -= ordinary
             coro.close()
             raise
         finally:
-            self._tree.starting = outer_starting
+            tree.starting = outer_starting
         task._native = native
         self._tasks.add(native)
-        self._tree.innermost.setdefault(native, task)
-        _awaited_by(native, self._task)
-        native.add_done_callback(task._ended)
+        tree.innermost.setdefault(native, task)
+        if _awaited_by is not None:
+            _awaited_by(native, self._task)
+        native.add_done_callback(self._child_ended)
         if self._cancelled:  # G7: born cancelled
             if getattr(coro, "cr_suspended", False):  # by an eager loop, at its first checkpoint
                 _cancel_all(_mark_cancelled(task, native, self._tree))
             else:
                 task.cancel()
 
-    def _start_ordinary(
-        self, task: Task[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
-    ) -> None:
-        self._ordinary += 1
-        try:
-            self._start(task, coro, name, context)
-        except BaseException:
-            self._ordinary -= 1
-            raise
-
     def _start_queued(self) -> None:
-        while self._queue and self._ordinary < self._limit:
+        while self._queue and (self._limit is None or self._ordinary < self._limit):
             task, (coro, name, context) = self._queue.popitem(last=False)
             assert isinstance(task._native, _Queued)
             task._native.left_queue.set()
             task._native.starting = coro
-            self._start_ordinary(task, coro, name, context)
+            self._start(task, coro, name, context, 1)
 
     def _drop(self, task: Task[Any]) -> None:
         """Let a child that waits for a slot end as cancelled (G14)."""
+        assert self._queue is not None
         coro, *_ = self._queue.pop(task)
         coro.close()
         task._cancelled = True
         assert isinstance(task._native, _Queued)
         # after the cancellation is delivered, if it is the waiter's as well (T2)
-        self._loop.call_soon(task._native.left_queue.set)
+        self._tree.loop.call_soon(task._native.left_queue.set)
 
     def _drop_queue(self) -> None:
         while self._queue:
@@ -532,8 +549,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
 
     def _end_background(self) -> None:
         """Cancel the background tasks once they are all that is left (G15)."""
-        if not self._in_body and self._ordinary == 0:
-            for task in self._background:
+        if self._background and not self._in_body and self._ordinary == 0:
+            for task in self._background.values():
                 task.cancel()
 
     def cancel(self) -> None:
@@ -545,57 +562,67 @@ class TaskGroup(_Scope, abc.TaskGroup):
     def _finished(self) -> bool:
         return self._entered and not self._in_body and not self._tasks and not self._ordinary
 
-    def _child_ended(self, child: Task[Any]) -> None:
-        native = child.native
+    def _child_ended(self, native: asyncio.Task[Any]) -> None:
         self._tasks.discard(native)  # G11
         self._tree.innermost.pop(native, None)
-        _no_longer_awaited_by(native, self._task)
-        if child in self._background:
-            self._background.remove(child)
-        else:
+        if _no_longer_awaited_by is not None:
+            _no_longer_awaited_by(native, self._task)
+        if self._background is None or self._background.pop(native, None) is None:
             self._ordinary -= 1
         if not native.cancelled() and (error := native.exception()) is not None:
             only_errors = errors_only(error, CancelledError)
-            if only_errors is not None and not self._errors.defer(only_errors):
-                self._errors.append(only_errors)
+            if only_errors is not None and not self._error_list().defer(only_errors):
+                self._error_list().append(only_errors)
                 self._cancel()
-        self._start_queued()
-        self._end_background()
-        if not self._tasks and self._last_child_ended is not None and not self._last_child_ended.done():
-            self._last_child_ended.set_result(None)
+        if self._queue:
+            self._start_queued()
+        if not self._in_body:
+            self._end_background()
+            if not self._tasks and self._last_child_ended is not None and not self._last_child_ended.done():
+                self._last_child_ended.set_result(None)
+
+    def _error_list(self) -> ErrorList:
+        if self._errors is None:
+            self._errors = ErrorList(self._defer_errors)
+        return self._errors
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        task = self._task
+        task = self._task if self._entered else None
         if task is None:
             raise not_open(self)
         self._in_body = False
-        if asyncio.current_task() is not task:
+        tree = self._tree
+        parent = self._parent
+        if current_task(tree.loop) is not task:
             self._cancel()  # G9: no child outlives the error
         own_cancellation = self._cancelled
         cancellation = None if exc is None else self._body_failed(exc)
-        self._end_background()
+        if self._background:
+            self._end_background()
 
         try:
             must_suspend = exc is None  # G13
             while self._tasks:
                 must_suspend = False
-                self._last_child_ended = self._loop.create_future()
+                self._last_child_ended = tree.loop.create_future()
                 try:
                     await self._last_child_ended
                 except CancelledError as outer:
                     cancellation = outer
                     self._cancel()
-            if must_suspend or (cancellation is None and not self._errors and self._outer_scope_cancelled()):
+            outer_scope_cancelled = parent is not None and parent._cancelled
+            if must_suspend or (cancellation is None and not self._errors and outer_scope_cancelled):
                 try:
-                    await checkpoint()
+                    _expire_overdue(parent)
+                    await _turn()
                 except CancelledError as outer:
                     cancellation = outer
-                if cancellation is None and self._outer_scope_cancelled():
+                outer_scope_cancelled = parent is not None and parent._cancelled
+                if cancellation is None and outer_scope_cancelled:
                     cancellation = CancelledError()
 
-            outer_scope_cancelled = self._outer_scope_cancelled()
             try:
                 from_outside = self._leave()
             except RuntimeError as misuse:
@@ -604,23 +631,23 @@ class TaskGroup(_Scope, abc.TaskGroup):
                 raise
             if self._errors:
                 if from_outside and (outer_scope_cancelled or cancellation or _came_of_cancellation(exc)):
-                    _deliver_again(task, self._tree, cancellation)
+                    _deliver_again(task, tree, cancellation)
                 if self._errors == [exc] and isinstance(exc, GeneratorExit):
                     return False  # G3: lets an async generator be closed, as asyncio does from 3.15 on
-                raise self._error_to_raise() from None
+                raise _error_to_raise(self._errors) from None
             if cancellation is None:
                 return None
             if own_cancellation and not from_outside:
                 return True  # G6
             if own_cancellation:
-                cancellation = self._tree.take_held_back(task) or cancellation
+                cancellation = tree.take_held_back(task) or cancellation
             if cancellation is exc:
                 return False  # G5
             raise cancellation
         finally:
             # G11: no cycle from an exception through its traceback to this frame, and nothing kept after exit
-            self._errors.clear()
-            del task, exc, cancellation
+            self._errors = None
+            del task, parent, exc, cancellation
 
     def _body_failed(self, error: BaseException) -> BaseException | None:
         """Cancel the children, and keep the error; give the cancellation instead, if it is one."""
@@ -628,14 +655,15 @@ class TaskGroup(_Scope, abc.TaskGroup):
         only_errors = errors_only(error, CancelledError)
         if only_errors is None:
             return first_leaf(error)
-        self._errors.append(only_errors)
+        self._error_list().append(only_errors)
         return None
 
-    def _error_to_raise(self) -> BaseException:
-        for error in self._errors:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                return error  # G12: as asyncio's own group does
-        return self._errors.group()
+
+def _error_to_raise(errors: ErrorList) -> BaseException:
+    for error in errors:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            return error  # G12: as asyncio's own group does
+    return errors.group()
 
 
 def _came_of_cancellation(error: BaseException | None) -> bool:
@@ -664,7 +692,7 @@ class _NativeTaskGroup(asyncio.TaskGroup):
     ) -> asyncio.Task[T]:
         self._group._check(coro, context, "create_task()")
         task: Task[T] = Task(self._group)
-        self._group._start_ordinary(task, coro, name, context)  # as a nursery, it knows no limit
+        self._group._start(task, coro, name, context, 1)  # as a nursery, it knows no limit
         return task.native
 
     def cancel(self) -> None:  # asyncio's from 3.15 on
@@ -677,13 +705,16 @@ class _NativeTaskGroup(asyncio.TaskGroup):
 class Deadline(_Scope, abc.Deadline):
     __slots__ = ("_delay", "_expired", "_native", "_suppress", "_timer", "_when")
 
+    _timer: list[Deadline] | Entry | None  # its place in the loop's `Timers`
+
     def __init__(self, delay: float | None, at: float | None, suppress: bool) -> None:
-        super().__init__()
+        self._entered = False
+        self._in_body = False
         self._delay = delay
-        self._when = None if at == inf else at
+        self._when = at
         self._suppress = suppress
         self._expired = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = None
         self._native: _NativeTimeout | None = None
 
     @property
@@ -701,26 +732,35 @@ class Deadline(_Scope, abc.Deadline):
         return self._expired
 
     def _move(self, when: float | None) -> None:
-        self._when = when
         self._stop_timer()
-        self._start_timer()
+        self._when = when
+        if when is not None:
+            self._start_timer(when)
 
     def __enter__(self) -> Self:
         self._enter()
-        if self._delay is not None and self._delay != inf:
-            self._when = self._loop.time() + self._delay  # L9
-        self._start_timer()
+        delay = self._delay
+        if delay is not None:
+            self._when = when = self._tree.loop.time() + delay  # L9
+            if delay > 0:
+                self._tree.timers.add(self, when)
+            else:
+                self._ring()  # L4
+        elif self._when is not None:
+            self._start_timer(self._when)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        if self._task is None:
+        task = self._task if self._entered else None
+        if task is None:
             raise not_open(self)
         own_cancellation = self._expired
-        self._expired = self._expired or self._is_due()  # L8
-        self._stop_timer()
-        task = self._task
+        if self._timer is not None:
+            tree = self._tree
+            self._expired = self._when <= tree.loop.time()  # type: ignore[operator]  # L8
+            tree.timers.remove(self)
         from_outside = self._leave()
         if not own_cancellation or exc is None:
             return None
@@ -739,24 +779,25 @@ class Deadline(_Scope, abc.Deadline):
             raise errors  # L2: `except*` joins the cancellation of its handler to the errors that it left
         return None
 
-    def _start_timer(self) -> None:
-        if self._when is None:
-            return
-        if self._is_due():
-            self._expire()  # L4
+    def _start_timer(self, when: float) -> None:
+        if when <= self._tree.loop.time():
+            self._ring()  # L4
         else:
-            self._timer = self._loop.call_at(self._when, self._expire)
+            self._tree.timers.add(self, when)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._tree.timers.remove(self)
 
     def _is_due(self) -> bool:
-        return self._when is not None and self._when <= self._loop.time()
+        return self._when is not None and self._when <= self._tree.loop.time()
 
     def _expire(self) -> None:
         self._stop_timer()
+        self._ring()
+
+    def _ring(self) -> None:
+        self._timer = None
         self._expired = True
         self._cancel()
 
@@ -803,12 +844,13 @@ _Node = Task[Any] | TaskGroup | Deadline
 
 
 async def shield(coro: Coroutine[Any, Any, T]) -> T:
-    loop = asyncio.get_running_loop()
-    caller = asyncio.current_task(loop)
+    loop = get_running_loop()
+    caller = current_task(loop)
     assert caller is not None
     context = copy_context()
     # A task of its own, in no group: no scope and no cancellation of the caller reaches into it.
     task = loop.create_task(coro, name=f"shield in {caller.get_name()}", context=context)
+    asyncio._unregister_task(task)  # C5: the end of asyncio.run cancels all tasks that there are
     cancellation: CancelledError | None = None
     while not task.done():
         try:
@@ -839,22 +881,34 @@ async def sleep(seconds: float) -> None:
 
 
 async def sleep_forever() -> None:
-    await asyncio.get_running_loop().create_future()
+    await get_running_loop().create_future()
 
 
 async def checkpoint() -> None:
-    # asyncio runs the steps that are queued before the timers that are due: a deadline whose time came while
-    # this task computed would not be noticed here (L4).
-    node = _innermost_of_current_task()
+    _expire_overdue(_innermost_of_current_task())
+    await _turn()
+
+
+@coroutine
+def _turn() -> Generator[None]:
+    """Let others run, as `asyncio.sleep(0)` does."""
+    yield
+
+
+def _expire_overdue(node: _Node | None) -> None:
+    """Expire the deadlines around a task that comes to a checkpoint.
+
+    asyncio runs the steps that are queued before the timers that are due: a deadline whose time came while
+    the task computed would not be noticed there (L4).
+    """
     while node is not None:
-        if isinstance(node, Deadline):
-            node.expired()
+        if node._when is not None:
+            node.expired()  # pyright: ignore[reportAttributeAccessIssue]  # only a deadline has a time
         node = node._parent
-    await asyncio.sleep(0)
 
 
 def current_time() -> float:
-    return asyncio.get_running_loop().time()
+    return get_running_loop().time()
 
 
 def current_deadline() -> float:
@@ -863,7 +917,7 @@ def current_deadline() -> float:
     while node is not None:
         if node._cancelled:
             return -inf
-        if isinstance(node, Deadline) and node._when is not None:
+        if node._when is not None:
             earliest = min(earliest, node._when)
         node = node._parent
     return earliest

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from sys import modules
 from typing import TYPE_CHECKING, cast
 
 import sniffio
+from sniffio import current_async_library_cvar, thread_local
 
 from ._errors import NoAsyncContext, UnsupportedBackend
 
@@ -16,6 +19,13 @@ ENTRY_POINT_GROUP = "interloop.backends"
 
 _SHIPPED = {"asyncio": "interloop._asyncio", "trio": "interloop._trio"}
 _loaded: dict[str, Backend] = {}
+
+
+def _no_task() -> object:
+    return None
+
+
+_current_asyncio_task: Callable[[], object] = _no_task  # asyncio's, once its backend is loaded
 
 
 def current_backend_name(call: str) -> str:
@@ -30,7 +40,15 @@ def current_backend_name(call: str) -> str:
 
 def current_backend(call: str) -> Backend:
     """The backend for the library that is running; `call` is what the user called, for the errors (D2)."""
-    name = current_backend_name(call)
+    # As sniffio does it, but for a task of asyncio: there it goes through an import at every call.
+    name = thread_local.name
+    if name is None:
+        name = current_async_library_cvar.get()
+    if name is None:
+        try:
+            name = "asyncio" if _current_asyncio_task() is not None else current_backend_name(call)
+        except RuntimeError:  # no loop runs in this thread
+            name = current_backend_name(call)
     try:
         return _loaded[name]
     except KeyError:
@@ -39,8 +57,12 @@ def current_backend(call: str) -> Backend:
 
 
 def _load(name: str, call: str) -> Backend:
+    global _current_asyncio_task
     if name in _SHIPPED:
-        return cast("Backend", import_module(_SHIPPED[name]))
+        backend = import_module(_SHIPPED[name])
+        if name == "asyncio":
+            _current_asyncio_task = modules["asyncio"].current_task
+        return cast("Backend", backend)
 
     from importlib.metadata import entry_points  # only an unknown library pays for this slow import
 

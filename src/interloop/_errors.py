@@ -39,6 +39,14 @@ def already_entered(scope: object) -> RuntimeError:
     return RuntimeError(f"{scope!r} has already been entered; a scope is used once, make a new one")
 
 
+def not_entered(group: object) -> RuntimeError:
+    return RuntimeError(f"{group!r} has not been entered; create tasks inside its `async with` block")
+
+
+def finished(group: object) -> RuntimeError:
+    return RuntimeError(f"{group!r} is finished; create tasks while its block runs, or in another group")
+
+
 def not_open(scope: object) -> RuntimeError:
     return RuntimeError(f"{scope!r} cannot be left: it was not entered, or has been left already")
 
@@ -63,7 +71,8 @@ def left_out_of_order(scope: object, still_open: object = "another scope") -> Ru
 def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseException | None:
     """`error` without the cancellations in it, or `None` if it holds nothing else (G4)."""
     if isinstance(error, BaseExceptionGroup):
-        return error.split(cancelled)[1]
+        cancellations, errors = error.split(cancelled)
+        return errors if cancellations else error
     return None if isinstance(error, cancelled) else error
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from math import inf
 from typing import Any, TypeVar
 
 from . import _dispatch
-from ._checks import is_coroutine, not_a_coroutine, positive_integer, seconds
+from ._checks import FUTURE, PAST, PLAIN_NUMBERS, is_coroutine, not_a_coroutine, positive_integer, seconds
 from ._dispatch import current_backend as _backend
 from .abc import Deadline, TaskGroup
 
@@ -53,13 +54,17 @@ def deadline(delay: float | None = None, *, at: float | None = None, suppress: b
         ValueError: `delay` or `at` is NaN.
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
-    if delay is not None:
-        seconds(delay, "deadline(delay)")
-        if at is not None:
+    if at is not None:
+        if delay is not None:
             raise TypeError(f"deadline() takes `delay` or `at`, not both; got delay={delay!r} and at={at!r}")
-    elif at is not None:
-        seconds(at, "deadline(at=)")
+        at = _finite(at, "deadline(at=)")
+    elif delay is not None and not (type(delay) in PLAIN_NUMBERS and PAST < delay < FUTURE):
+        delay = _finite(delay, "deadline(delay)")
     return _backend("deadline()").Deadline(delay, at, suppress)
+
+
+def _finite(value: float, argument: str) -> float | None:
+    return None if seconds(value, argument) == inf else value
 
 
 def current_deadline() -> float:

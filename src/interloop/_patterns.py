@@ -47,6 +47,9 @@ def _check_all(coros: tuple[object, ...], call: str) -> None:
     for coro in coros:
         if not is_coroutine(coro):
             _close_all(coros)
+            if isinstance(coro, (list, tuple)):
+                _close_all(coro)
+                raise TypeError(f"{call} expects coroutine objects, got {coro!r}; unpack it with a `*`")
             raise not_a_coroutine(coro, call)
 
 
@@ -322,7 +325,7 @@ def as_completed(
         _check_all(made_already, "as_completed()")
         if limit is not None:
             positive_integer(limit, "as_completed(limit=)")
-        return AsCompleted(coros, limit)
+        return AsCompleted(made_already if isinstance(coros, Collection) else coros, limit)
     except BaseException:
         _close_all(made_already)
         raise

@@ -26,12 +26,11 @@ V_contra = TypeVar("V_contra", contravariant=True)
 class TaskStatus(Generic[V_contra]):
     """What a function that is run by `TaskGroup.start` gets as `task_status`, to say that it is ready."""
 
-    __slots__ = ("_abandoned", "_error", "_ready_or_ended", "_started", "_value")
+    __slots__ = ("_error", "_ready_or_ended", "_started", "_value")
 
     def __init__(self, ready_or_ended: NativeEvent) -> None:
         self._ready_or_ended = ready_or_ended
         self._started = False
-        self._abandoned = False  # start() was cancelled
         self._value: Any = None
         self._error: BaseException | None = None
 
@@ -85,7 +84,10 @@ async def start(
     if not callable(fn):
         if is_coroutine(fn):
             fn.close()
-        raise TypeError(f"start() expects an async function and its arguments, got {fn!r}")
+        raise TypeError(
+            f"start() expects an async function and its arguments, got {fn!r}; "
+            "pass the function itself, not a call of it: start(fn, *args)"
+        )
     backend = current_backend("start()")
     status: TaskStatus[Any] = TaskStatus(backend.Event())
     coro: Any = _run(status, fn, args, backend)
@@ -97,7 +99,6 @@ async def start(
             await status._ready_or_ended.wait()
     except BaseException:
         if not status._started:
-            status._abandoned = True
             task.cancel()
             await backend.shield(task._wait())
             if status._error is not None:  # it came before the cancellation, but this call did not see it
@@ -108,7 +109,7 @@ async def start(
             raise status._error
         finally:
             status._error = None  # no cycle from the error through its traceback to the status
-    if task.done() and task.cancelled() and not status._started:
+    if task.cancelled() and not status._started:
         raise TaskCancelled(f"task {task.get_name()!r} was cancelled before it called task_status.started()")
     if not status._started:
         await backend.checkpoint()  # it may have ended by what cancels the group, as SystemExit
@@ -128,7 +129,7 @@ async def _run(
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        if status._started or status._abandoned or backend.current_deadline() == -inf:
+        if status._started or backend.current_deadline() == -inf:
             raise  # an error of the group, as any other child's
         status._error = errors_only(error, backend.get_cancelled_exc_class())
         if status._error is None:

@@ -12,7 +12,9 @@ Where there is nothing but `Cancelled`, one is raised bare, for trio to catch at
 cancelled (G5). A nursery that has nothing to raise is no checkpoint, so one follows it (G13).
 
 **Outcomes.** A nursery returns nothing, and cannot cancel one of its tasks. So each child runs in a cancel
-scope of its own, inside a coroutine that keeps the outcome for the `Task` handle.
+scope of its own, inside a coroutine that keeps the outcome for the `Task` handle. A scope costs as much as a
+task, so a child whose handle is gone when it takes its first step has none: nobody can cancel it or ask for
+its outcome. The coroutine holds the handle weakly until then.
 
 **Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
 task (G14). trio tells only tasks that a scope around them is cancelled, so while the queue is not empty one
@@ -26,10 +28,14 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from contextvars import Context, copy_context
 from math import inf
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import Any, Self, TypeVar
+from weakref import ref
 
 import trio
+from trio import CancelScope
+from trio import current_time as current_time
+from trio.lowlevel import current_task
 
 from . import abc
 from ._checks import check_child
@@ -37,9 +43,11 @@ from ._error_list import ErrorList
 from ._errors import (
     already_entered,
     errors_only,
+    finished,
     first_leaf,
     left_in_another_task,
     left_out_of_order,
+    not_entered,
     not_open,
 )
 
@@ -68,7 +76,7 @@ class Task(abc.Task[T_co]):
     def __init__(self, group: TaskGroup, name: str) -> None:
         self._group = group
         self._name = name
-        self._scope = trio.CancelScope()
+        self._scope: CancelScope | None = None
         self._started: Coroutine[Any, Any, None] | None = None  # what the native task runs
         self._native: trio.lowlevel.Task | None = None
         self._left_queue: trio.Event | None = None  # only of a child that waits for a slot
@@ -77,32 +85,9 @@ class Task(abc.Task[T_co]):
         self._cancelled = False
         self._raised: BaseException | None = None
 
-    async def _run(self, coro: Coroutine[Any, Any, T_co], context: Context | None) -> None:
-        self._native = trio.lowlevel.current_task()
-        failed = False
-        try:
-            if context is not None:
-                # G10: start_soon() gives a task a copy of a context; from its next step on it runs in this
-                self._native.context = context
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            with self._scope:
-                self._returned = await coro
-            self._cancelled = self._scope.cancelled_caught
-        except BaseException as error:
-            self._raised = errors_only(error, trio.Cancelled)
-            self._cancelled = self._raised is None
-            failed = self._raised is not None and not self._group._errors.defer(self._raised)
-            if failed or self._cancelled:
-                raise
-        finally:
-            self._started = None
-            self._end()
-            self._group._child_ended(self, failed)
-            # G11: no cycle from the handle to its error, through the traceback to this frame, and back
-            del self, coro
-
     def _end(self) -> None:
         self._done = True
+        self._started = None
         if self._ended is not None:
             self._ended.set()
         if self._left_queue is not None:
@@ -131,8 +116,12 @@ class Task(abc.Task[T_co]):
     def cancel(self) -> None:
         if self._left_queue is not None and not self._left_queue.is_set():
             self._group._drop(self)
-        else:
+        elif self._scope is not None:
             self._scope.cancel()
+        else:  # before its first step, when the handle has to be there
+            self._scope = CancelScope()
+            self._scope.cancel()
+            self._group._cancelled_before_start.add(self)
 
     async def _out_of_queue(self) -> None:
         if self._left_queue is not None:
@@ -140,7 +129,7 @@ class Task(abc.Task[T_co]):
             await trio.lowlevel.checkpoint_if_cancelled()  # T2: as in `_wait`
 
     async def _wait(self) -> None:
-        if self._native is trio.lowlevel.current_task():
+        if self._native is current_task():
             raise RuntimeError(f"{self!r} cannot wait for itself")
         if not self._done:
             if self._ended is None:
@@ -156,11 +145,51 @@ class Task(abc.Task[T_co]):
         return self._raised
 
 
+async def _run(
+    handle: ref[Task[T]], group: TaskGroup, coro: Coroutine[Any, Any, T], context: Context | None
+) -> None:
+    task = handle()
+    raised: BaseException | None = None
+    failed = False
+    try:
+        if context is not None:
+            # G10: start_soon() gives a task a copy of a context; from its next step on it runs in this
+            current_task().context = context
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        if task is None:
+            await coro
+        else:
+            task._native = current_task()
+            if task._scope is None:
+                task._scope = CancelScope()
+            else:
+                group._cancelled_before_start.remove(task)
+            with task._scope:
+                task._returned = await coro
+            task._cancelled = task._scope.cancelled_caught
+    except BaseException as error:
+        raised = errors_only(error, trio.Cancelled)
+        failed = raised is not None and not group._error_list().defer(raised)
+        if task is not None:
+            task._raised = raised
+            task._cancelled = raised is None
+        if failed or raised is None:
+            raise
+    finally:
+        if task is not None:
+            task._end()
+        group._child_ended(task, failed)
+        # G11: no cycle from the handle to its error, through the traceback to this frame, and back
+        del task, coro, raised
+
+
 class TaskGroup(abc.TaskGroup):
     __slots__ = (
         "__weakref__",
         "_background",
         "_cancel_before_entry",
+        "_cancelled_before_start",
+        "_defer_errors",
         "_errors",
         "_in_body",
         "_left",
@@ -178,12 +207,14 @@ class TaskGroup(abc.TaskGroup):
         self._cancel_before_entry = False
         self._in_body = False
         self._left = False
-        self._limit = inf if limit is None else limit
+        self._limit = limit
+        self._defer_errors = defer_errors
         self._ordinary = 0  # how many children run that are no background tasks
         self._background: set[Task[Any]] = set()
+        self._cancelled_before_start: set[Task[Any]] = set()
         self._queue: OrderedDict[Task[Any], tuple[Coroutine[Any, Any, Any], Context]] = OrderedDict()
-        self._queue_watch: trio.CancelScope | None = None
-        self._errors = ErrorList(defer_errors)
+        self._queue_watch: CancelScope | None = None
+        self._errors: ErrorList | None = None
 
     def _state(self) -> str:
         if self._nursery is None:
@@ -210,9 +241,10 @@ class TaskGroup(abc.TaskGroup):
     def create_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
-        check_child(coro, context, "create_task()")
-        task: Task[T] = self._child(coro, name)
-        if self._ordinary < self._limit:
+        if type(coro) is not CoroutineType or context is not None:
+            check_child(coro, context, "create_task()")
+        task = self._child(coro, name)
+        if self._limit is None or self._ordinary < self._limit:
             self._ordinary += 1
             self._start(task, coro, context)
         else:
@@ -221,7 +253,7 @@ class TaskGroup(abc.TaskGroup):
             if self.native.cancel_scope.cancel_called:
                 self._drop(task)  # G7: born cancelled
             elif self._queue_watch is None:
-                self._queue_watch = trio.CancelScope()
+                self._queue_watch = CancelScope()
                 self.native.start_soon(self._watch_queue, self._queue_watch, name="interloop: limit")
         return task
 
@@ -229,7 +261,7 @@ class TaskGroup(abc.TaskGroup):
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Task[T]:
         check_child(coro, context, "create_background_task()")
-        task: Task[T] = self._child(coro, name)
+        task = self._child(coro, name)
         self._background.add(task)
         self._start(task, coro, context)
         self._end_background()
@@ -238,7 +270,7 @@ class TaskGroup(abc.TaskGroup):
     def _child(self, coro: Coroutine[Any, Any, T], name: str | None) -> Task[T]:
         if self._nursery is None:
             coro.close()
-            raise RuntimeError(f"{self!r} has not been entered")
+            raise not_entered(self)
         if name is None:
             name = getattr(coro, "__qualname__", None) or repr(
                 coro
@@ -246,17 +278,18 @@ class TaskGroup(abc.TaskGroup):
         return Task(self, str(name))
 
     def _start(self, task: Task[T], coro: Coroutine[Any, Any, T], context: Context | None) -> None:
-        started = task._started = task._run(coro, context)
+        started = task._started = _run(ref(task), self, coro, context)
+        assert self._nursery is not None
         try:
-            self.native.start_soon(lambda: started, name=task._name)
+            self._nursery.start_soon(lambda: started, name=task._name)
         except RuntimeError:
             started.close()
             coro.close()
             self._forget(task)
-            raise RuntimeError(f"{self!r} is finished") from None
+            raise finished(self) from None
 
     def _start_queued(self) -> None:
-        while self._queue and self._ordinary < self._limit:
+        while self._queue and (self._limit is None or self._ordinary < self._limit):
             task, (coro, context) = self._queue.popitem(last=False)
             self._ordinary += 1
             self._start(task, coro, context)
@@ -290,8 +323,8 @@ class TaskGroup(abc.TaskGroup):
         while self._queue:
             self._drop(next(iter(self._queue)))
 
-    def _forget(self, child: Task[Any]) -> None:
-        if child in self._background:
+    def _forget(self, child: Task[Any] | None) -> None:
+        if self._background and child in self._background:
             self._background.remove(child)
         else:
             self._ordinary -= 1
@@ -302,12 +335,19 @@ class TaskGroup(abc.TaskGroup):
             for task in self._background:
                 task.cancel()
 
-    def _child_ended(self, child: Task[Any], failed: bool) -> None:
+    def _child_ended(self, child: Task[Any] | None, failed: bool) -> None:
         self._forget(child)
-        if self._queue and (failed or trio.current_effective_deadline() == -inf):
-            self._drop_queue()
-        self._start_queued()
-        self._end_background()
+        if self._queue:
+            if failed or trio.current_effective_deadline() == -inf:
+                self._drop_queue()
+            self._start_queued()
+        if not self._in_body:
+            self._end_background()
+
+    def _error_list(self) -> ErrorList:
+        if self._errors is None:
+            self._errors = ErrorList(self._defer_errors)
+        return self._errors
 
     def cancel(self) -> None:
         if self._nursery is None:
@@ -322,7 +362,7 @@ class TaskGroup(abc.TaskGroup):
         nursery = self._nursery
         if nursery is None or self._left:
             raise not_open(self)
-        current = trio.lowlevel.current_task()
+        current = current_task()
         if current is not nursery.parent_task:
             self.cancel()
             raise left_in_another_task(self, nursery.parent_task.name, current.name)
@@ -347,7 +387,7 @@ class TaskGroup(abc.TaskGroup):
         errors = None if combined is None else errors_only(combined, trio.Cancelled)
         try:
             if isinstance(errors, BaseExceptionGroup):
-                self._errors.extend(errors.exceptions)
+                self._error_list().extend(errors.exceptions)
             if self._errors == [exc] and isinstance(exc, GeneratorExit):
                 return False  # G3: lets an async generator be closed, as on asyncio
             if self._errors:
@@ -360,7 +400,7 @@ class TaskGroup(abc.TaskGroup):
             raise first_leaf(combined)  # G5
         finally:
             # G11: no cycle from an exception through its traceback to this frame
-            self._errors.clear()
+            self._errors = None
             del exc, combined, errors
 
 
@@ -369,42 +409,60 @@ class DeadlineExceeded(TimeoutError, trio.TooSlowError):
 
 
 class Deadline(abc.Deadline):
-    __slots__ = ("__weakref__", "_delay", "_entered", "_expired", "_in_body", "_scope", "_suppress", "_task")
+    __slots__ = (
+        "__weakref__",
+        "_at",
+        "_delay",
+        "_entered",
+        "_expired",
+        "_in_body",
+        "_scope",
+        "_suppress",
+        "_task",
+    )
 
     def __init__(self, delay: float | None, at: float | None, suppress: bool) -> None:
         self._delay = delay
+        self._at = inf if at is None else at
         self._suppress = suppress
-        self._scope = trio.CancelScope(deadline=inf if at is None else at)
+        self._scope: CancelScope | None = None
         self._task: trio.lowlevel.Task | None = None
         self._entered = False
         self._in_body = False
         self._expired = False
 
     @property
-    def native(self) -> trio.CancelScope:
+    def native(self) -> CancelScope:
+        if self._scope is None:
+            self._scope = CancelScope(deadline=self._at)
         return self._scope
 
     def when(self) -> float | None:
-        return None if self._scope.deadline == inf else self._scope.deadline
+        when = self._at if self._scope is None else self._scope.deadline
+        return None if when == inf else when
 
     def expired(self) -> bool:
-        if self._in_body and self._scope.deadline <= trio.current_time():
+        if self._in_body and self.native.deadline <= current_time():
             self._expired = True
         return self._expired
 
     def _move(self, when: float | None) -> None:
-        self._scope.deadline = inf if when is None else when
-        if self._scope.deadline <= trio.current_time():
-            self._scope.cancel()  # L7: at once, as on entry, so that current_deadline() tells
+        self.native.deadline = inf if when is None else when
+        if self.expired():
+            self.native.cancel()  # L7: at once, as on entry, so that current_deadline() tells
 
     def __enter__(self) -> Self:
         if self._entered:
             raise already_entered(self)
-        self._task = trio.lowlevel.current_task()
+        self._task = current_task()
         self._entered = True
         self._in_body = True
         if self._delay is not None:
-            self._scope.deadline = trio.current_time() + self._delay  # L9
+            self._at = current_time() + self._delay  # L9
+        if self._scope is None:
+            self._scope = CancelScope(deadline=self._at)
+        elif self._delay is not None:  # `native` was asked for before
+            self._scope.deadline = self._at
         self._scope.__enter__()
         return self
 
@@ -413,14 +471,14 @@ class Deadline(abc.Deadline):
     ) -> bool | None:
         if self._task is None:
             raise not_open(self)
-        current = trio.lowlevel.current_task()
+        current = current_task()
         if current is not self._task:
             raise left_in_another_task(self, self._task.name, current.name)
         expired = self.expired()  # L8
         self._in_body = False
         self._task = None
         try:
-            swallowed = self._scope.__exit__(exc_type, exc, tb)
+            swallowed = self.native.__exit__(exc_type, exc, tb)
         except RuntimeError as corrupted:
             if corrupted.__context__ is not exc or corrupted is exc:
                 raise
@@ -431,7 +489,7 @@ class Deadline(abc.Deadline):
 
 
 async def shield(coro: Coroutine[Any, Any, T]) -> T:
-    with trio.CancelScope(shield=True):
+    with CancelScope(shield=True):
         return await coro
     raise AssertionError("a scope that nobody cancels swallows nothing")
 
@@ -449,10 +507,6 @@ async def sleep_forever() -> None:
 
 async def checkpoint() -> None:
     await trio.lowlevel.checkpoint()
-
-
-def current_time() -> float:
-    return trio.current_time()
 
 
 def current_deadline() -> float:

@@ -343,7 +343,7 @@ class Backend(Protocol):
         ...
 
     def Deadline(self, delay: float | None, at: float | None, suppress: bool, /) -> Deadline:
-        """At most one of `delay` and `at` is given; neither is NaN. Usually a class."""
+        """At most one of `delay` and `at` is given; neither is NaN or `inf`. Usually a class."""
         ...
 
     async def shield(self, coro: Coroutine[Any, Any, T], /) -> T:

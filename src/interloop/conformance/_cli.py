@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"the suite could not be run\n{error}")
     except KeyboardInterrupt:
         return INTERRUPTED
-    if not report.tests:
+    if not report.count("passed") + report.count("failed"):
         parser.error(f"no test of {', '.join(chosen)} on {', '.join(report.hosts)}")
 
     print_report(report)

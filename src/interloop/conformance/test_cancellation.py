@@ -719,6 +719,24 @@ async def test_the_loop_is_idle_while_a_group_born_cancelled_waits(tick: float) 
 # C4: shield completes its coroutine; the cancellation is delivered after it
 
 
+@rule("C4", "C5", only="asyncio")
+async def test_a_shield_holds_when_all_tasks_are_cancelled_as_at_the_end_of_asyncio_run(tick: float) -> None:
+    log: list[str] = []
+    before = asyncio.all_tasks()
+
+    async def commit() -> None:
+        await sleep(2 * tick)
+        log.append("committed")
+
+    async with task_group() as tg:
+        task = tg.create_task(shield(commit()))
+        await sleep(tick)
+        for each in asyncio.all_tasks() - before:
+            each.cancel()
+    assert log == ["committed"]
+    assert task.done()
+
+
 @rule("C4")
 async def test_shield_gives_the_result(tick: float) -> None:
     assert await shield(return_after(tick, "result")) == "result"

@@ -185,6 +185,40 @@ async def test_on_trio_the_timeout_error_is_a_too_slow_error_too(tick: float) ->
     assert isinstance(caught.value, TimeoutError)
 
 
+@rule("L1")
+async def test_many_deadlines_expire_each_at_its_time(tick: float) -> None:
+    expired = []
+
+    async def wait(ticks: int) -> None:
+        async with deadline(ticks * tick, suppress=True) as limit:
+            await sleep_forever()
+        assert limit.expired()
+        expired.append(ticks)
+
+    async with task_group() as tg:
+        for ticks in [4, 1, 6, 3, 5, 2]:
+            tg.create_task(wait(ticks))
+    assert expired == [1, 2, 3, 4, 5, 6]
+
+
+@rule("L1")
+async def test_deadlines_that_were_left_in_any_order_leave_the_others_in_force(tick: float) -> None:
+    expired = []
+
+    async def leave_after(ticks: int, delay: int) -> None:
+        async with deadline(delay * tick, suppress=True) as limit:
+            await sleep(ticks * tick)
+        if limit.expired():
+            expired.append(delay)
+
+    async with task_group() as tg:
+        for number in range(300):
+            tg.create_task(leave_after(ticks=1 + number % 3, delay=100 + number))
+        for delay in [9, 5, 7]:
+            tg.create_task(leave_after(ticks=50, delay=delay))
+    assert expired == [5, 7, 9]
+
+
 # L2: a block that ends, or fails with its own error, after expiry keeps its own outcome
 
 
@@ -875,6 +909,25 @@ async def test_reschedule_to_no_number_is_a_type_error_and_changes_nothing(tick:
             limit.reschedule(value)
         assert repr(value) in str(caught.value)
         assert limit.when() == when
+
+
+@rule("L5")
+async def test_moving_one_of_many_deadlines_moves_no_other(tick: float) -> None:
+    expired = []
+
+    async def wait(ticks: int, moved_to: int | None) -> None:
+        began = current_time()
+        async with deadline(ticks * tick, suppress=True) as limit:
+            await sleep(tick)
+            if moved_to is not None:
+                limit.reschedule(began + moved_to * tick)
+            await sleep_forever()
+        expired.append(ticks)
+
+    async with task_group() as tg:
+        for ticks, moved_to in [(3, 9), (5, None), (20, 4), (7, None), (2, 8), (6, None)]:
+            tg.create_task(wait(ticks, moved_to))
+    assert expired == [20, 5, 6, 7, 2, 3]
 
 
 # L6: a deadline is used once, and left in the task that entered it

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import suppress
@@ -39,6 +40,7 @@ from interloop._error_list import MAX_DEFERRED
 from interloop.conformance import rule
 from interloop.conformance._helpers import (
     Enclosing,
+    asyncio_inside_trio,
     clean_up,
     fail,
     fail_when_cancelled,
@@ -50,6 +52,7 @@ from interloop.conformance._helpers import (
     until,
 )
 from interloop.conformance.test_groups import Loaded, Payload, count
+from interloop.testing import Host
 from interloop.testing._hosts import _tasks_alive
 
 variable: ContextVar[str] = ContextVar("variable", default="default")
@@ -1964,6 +1967,21 @@ async def test_start_names_the_task() -> None:
 
 
 @rule("T5", "G10")
+async def test_without_a_name_a_started_child_is_named_as_any_other_child() -> None:
+    async def child(*, task_status: TaskStatus[None] | None = None) -> None:
+        await checkpoint()
+        names.append(re.sub(r"\d+", "N", name_of_current_task()))
+        if task_status is not None:
+            task_status.started()
+
+    names: list[str] = []
+    async with task_group() as tg:
+        await tg.start(child)
+        await tg.create_task(child())
+    assert names[0] == names[1]
+
+
+@rule("T5", "G10")
 async def test_a_started_child_runs_in_a_copy_of_the_callers_context() -> None:
     async def child(*, task_status: TaskStatus[str]) -> None:
         value = await seen()
@@ -2479,6 +2497,68 @@ async def test_an_error_in_the_clean_up_of_a_child_cancelled_by_the_group_is_not
     assert found == [error]
     assert [type(each) for each in told] == [TaskFailed]
     assert told[0].__cause__ is error
+
+
+@rule("T5")
+async def test_start_gives_the_value_of_a_child_that_is_cancelled_as_soon_as_it_is_ready() -> None:
+    async def child(*, task_status: TaskStatus[str]) -> None:
+        task_status.started("ready")
+        tg.cancel()
+        await sleep_forever()
+
+    async def call() -> None:
+        values.append(await tg.start(child))
+
+    values: list[str] = []
+    for _ in range(20):  # trio decides by chance who runs first
+        async with task_group() as outer:
+            async with task_group() as tg:
+                await outer.create_task(call())
+    assert values == ["ready"] * 20
+
+
+@rule("T5", only="asyncio")
+async def test_a_child_that_ends_as_cancelled_by_itself_before_it_is_ready_is_told_as_cancelled() -> None:
+    async def child(*, task_status: TaskStatus[None]) -> None:
+        raise asyncio.CancelledError
+
+    async with task_group() as tg:
+        with pytest.raises(TaskCancelled):
+            await tg.start(child)
+
+
+@rule("T5", "G12")
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_of_a_starting_child_is_no_error_that_comes_out_of_start(
+    interruption: type[BaseException], host: Host
+) -> None:
+    async def child(*, task_status: TaskStatus[None]) -> None:
+        await checkpoint()  # in its first step an eager loop lets it out of create_task
+        raise interruption
+
+    async def main() -> None:
+        async with task_group() as tg:
+            try:
+                await tg.start(child)
+            except BaseException as error:
+                told.append(type(error))
+                cancelled.append(get_cancelled_exc_class())
+                raise
+
+    async def look() -> bool:
+        return asyncio_inside_trio()
+
+    told: list[type[BaseException]] = []
+    cancelled: list[type[BaseException]] = []
+    if host.run(look):
+        pytest.skip("trio-asyncio hangs when a task raises it, with asyncio's own task group, too")
+    with pytest.raises(BaseException) as caught:
+        host.run(main)
+    raised = caught.value
+    assert [
+        type(each) for each in (leaves(raised) if isinstance(raised, BaseExceptionGroup) else [raised])
+    ] == [interruption]
+    assert told == cancelled
 
 
 @rule("T5", "G6")

@@ -37,6 +37,7 @@ from interloop.conformance._helpers import (
     compute,
     fail_when_cancelled,
     in_native_timeout,
+    leaves,
     note_the_end,
 )
 from interloop.testing import Host
@@ -187,7 +188,7 @@ def ours_and_theirs(*but: Around) -> Iterator[Any]:
             if outer in but or inner in but:
                 continue
             name = f"{outer.__name__}-{inner.__name__}"
-            yield pytest.param(outer, inner, marks=pytest.mark.rule(rule_id, only=only), id=name)
+            yield pytest.param(outer, inner, marks=rule(rule_id, only=only), id=name)
 
 
 in_both_orders: pytest.MarkDecorator = pytest.mark.parametrize(("outer", "inner"), list(ours_and_theirs()))
@@ -1296,6 +1297,36 @@ async def test_a_computation_past_an_anyio_deadline_is_told_inside_our_group(tic
             compute(2 * tick)
             await note_the_end(log)
     assert log == ["child"]
+
+
+async def fail_later(error: Exception, tick: float) -> None:
+    await sleep(tick)
+    raise error
+
+
+@rule("N5", "C4")
+async def test_an_error_of_an_anyio_group_is_not_lost_when_its_body_shields_its_clean_up(tick: float) -> None:
+    anyio = pytest.importorskip("anyio")
+    error = ValueError()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(fail_later, error, tick)
+            await clean_up(tick, [])
+    assert leaves(caught.value) == [error]
+
+
+@rule("N5", "G4")
+async def test_an_error_of_an_anyio_group_is_not_lost_when_our_group_in_it_fails_in_clean_up(
+    tick: float,
+) -> None:
+    anyio = pytest.importorskip("anyio")
+    errors = [ValueError(), KeyError()]
+    with pytest.raises(ExceptionGroup) as caught:
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(fail_later, errors[0], tick)
+            async with task_group() as ours:
+                ours.create_task(fail_when_cancelled(errors[1]))
+    assert sorted(map(repr, leaves(caught.value))) == sorted(map(repr, errors))
 
 
 # N6: asyncio.run being interrupted

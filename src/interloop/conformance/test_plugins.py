@@ -236,7 +236,7 @@ PYTEST_ASYNCIO = Plugin(
 )
 PLUGINS = [anyio_plugin("asyncio"), anyio_plugin("trio"), PYTEST_ASYNCIO, PYTEST_TRIO]
 
-each_plugin = pytest.mark.parametrize(
+each_plugin: pytest.MarkDecorator = pytest.mark.parametrize(
     "plugin",
     [pytest.param(plugin, id=plugin.name, marks=rule("N7", host=plugin.backend)) for plugin in PLUGINS],
 )

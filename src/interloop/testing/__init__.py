@@ -3,6 +3,7 @@
 from ._blocked import wait_all_tasks_blocked
 from ._explore import CancellationFailure, explore_cancellation
 from ._hosts import HOSTS, Host, LoopReportedError, TasksLeftAlive, find_host, run, virtual_clock
+from ._plugins import anyio_backends
 from ._virtual_time import VirtualTimeLoop
 from ._waiting import Deadlock
 
@@ -14,6 +15,7 @@ __all__ = [
     "LoopReportedError",
     "TasksLeftAlive",
     "VirtualTimeLoop",
+    "anyio_backends",
     "explore_cancellation",
     "find_host",
     "run",

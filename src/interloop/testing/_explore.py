@@ -90,7 +90,7 @@ def explore_cancellation(
                 if problem is not None:
                     raise CancellationFailure(
                         f"cancelled {'by Task.cancel() ' if natively else ''}at checkpoint {number} of "
-                        f"{len(places)} on {host}, as {task} {place}:\n  {_in_short(problem)}\n"
+                        f"{len(places)} on {host}, as {task} {place}\n  {_in_short(problem)}\n"
                         f"repeat it with explore_cancellation(..., host={host!r}, checkpoint={number})"
                     ) from problem
     return len(places)

@@ -109,7 +109,7 @@ class Host:
         except (KeyboardInterrupt, SystemExit):
             raise  # G12: whatever asyncio reports beside these is part of how it ends
         except BaseException as error:
-            watched.error = _deadlock_behind(error) or error
+            watched.error = error
         return watched.outcome()
 
     @property
@@ -158,12 +158,15 @@ class _Watched(Generic[T]):
         hosts_own = set(_tasks_alive())
         try:
             self.results.append(await self.async_fn())
+        except GeneratorExit:  # the host has given the run up, and no loop is running any more
+            raise
         except BaseException as error:
             self.error = error
-            if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit, get_cancelled_exc_class())):
+            self.left = _names_of_others(hosts_own)
+            if isinstance(error, (KeyboardInterrupt, SystemExit, get_cancelled_exc_class())):
                 raise
-        finally:
-            self.left = [repr(task) for task in _tasks_alive() if task not in hosts_own]
+        else:
+            self.left = _names_of_others(hosts_own)
 
     def outcome(self) -> T:
         __tracebackhide__ = True
@@ -173,6 +176,8 @@ class _Watched(Generic[T]):
             gc.collect()
         error, self.error = self.error, None
         try:
+            if error is not None:
+                error = _bare_deadlock(error)
             if isinstance(error, Deadlock):
                 raise error from None
             if self.left:
@@ -189,17 +194,20 @@ class _Watched(Generic[T]):
         return self.results[0]
 
 
-def _deadlock_behind(error: BaseException) -> BaseException | None:
-    """What trio's error for the end of a system task comes from, if it is a deadlock."""
-    cause = error.__cause__
-    while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
-        cause = cause.exceptions[0]
-    return cause if isinstance(cause, Deadlock) else None
+def _bare_deadlock(error: BaseException) -> BaseException:
+    """The `Deadlock` by itself, where task groups have wrapped it and nothing else went wrong."""
+    while isinstance(error, BaseExceptionGroup) and error.split(Deadlock)[1] is None:
+        error = error.exceptions[0]
+    return error
 
 
 def _describe(report: dict[str, Any]) -> str:
     details = ", ".join(f"{key}={value!r}" for key, value in report.items() if key != "message")
     return f"{report['message']} ({details})"
+
+
+def _names_of_others(known: set[object]) -> list[str]:
+    return [repr(task) for task in _tasks_alive() if task not in known]
 
 
 def _tasks_alive() -> Iterator[object]:
@@ -244,8 +252,8 @@ def virtual_clock() -> MockClock:
     """A clock for `trio.run(..., clock=virtual_clock())` with which sleeping costs nothing.
 
     It is trio's own `MockClock`, and jumps to the next deadline, exactly, when no task can run. While a
-    thread runs or a task waits for I/O, waiting takes real time. When nothing can ever happen again, trio
-    ends the run with an error that has a `Deadlock` as its cause.
+    thread runs or a task waits for I/O, waiting takes real time. When nothing can ever happen again, a
+    `Deadlock` is raised where the main task waits. Each run starts it from 0.
     """
     from ._trio_clock import make_clock
 

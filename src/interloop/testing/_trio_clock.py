@@ -1,16 +1,16 @@
 """Virtual time on trio: trio's own clock for tests, which jumps when it may.
 
 `MockClock(autojump_threshold=0)` has trio call it when no task can run; what it does then is in one method,
-which is replaced here (docs/decisions/0007). The method has no public name: `test_virtual_time.py` notices
-when it goes.
+which is replaced here (docs/decisions/0007). That method, and the one by which trio raises an error where a
+task waits, have no public names: `test_virtual_time.py` notices when they go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import inf, nextafter
+from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 from trio import lowlevel
 from trio.testing import MockClock, active_thread_count
@@ -20,26 +20,33 @@ from ._waiting import Deadlock, deadlock_of
 
 __all__ = ["make_clock"]
 
+MAX_REPORTS = 10  # in one run: clean-up that waits for ever gets one, too
+
 
 def make_clock(*, other_loop: bool) -> MockClock:
     """A clock in virtual time; `other_loop`: another loop in this thread may wake the tasks (guest mode)."""
-    clock = MockClock(autojump_threshold=0)
-    clock._autojump = _Autojump(clock, other_loop)  # type: ignore[method-assign]
+    clock = MockClock()
+
+    def start_clock() -> None:
+        # From zero, and knowing nothing of an earlier run: anyio's plugin uses one clock for many.
+        clock._autojump = _Autojump(clock, other_loop).jump  # type: ignore[method-assign]
+        MockClock.__init__(clock, autojump_threshold=0)
+
+    clock.start_clock = start_clock  # type: ignore[method-assign]
     return clock
 
 
 class _Autojump:
-    """Called when no task can run and no I/O is ready."""
-
     def __init__(self, clock: MockClock, other_loop: bool) -> None:
         self._clock = clock
         self._other_loop = other_loop
         self._outside = Outside()
         self._waiting_since: float | None = None  # in real time, for what is under way outside
-        self._reported: Deadlock | None = None
+        self._reports = 0
 
-    def __call__(self) -> None:
-        delay = _seconds_to_next_deadline()
+    def jump(self) -> None:
+        """Called when no task can run and no I/O is ready."""
+        delay = lowlevel.current_statistics().seconds_to_next_deadline
         if self._is_awaiting_the_outside():
             now = monotonic()
             self._waiting_since = self._waiting_since or now
@@ -54,9 +61,9 @@ class _Autojump:
             return
         self._waiting_since = None
         self._clock.autojump_threshold = 0
-        # In two steps, of which the first is never too far and leaves a rest without a rounding error.
-        self._clock.jump(nextafter(delay, 0))
-        self._clock.jump(_seconds_to_next_deadline())
+        self._clock.jump(
+            max(0, delay)
+        )  # no rounding error carries it too far; trio calls again if one left a rest
 
     def _look_again(self) -> None:
         self._clock.autojump_threshold = LOOK
@@ -68,19 +75,20 @@ class _Autojump:
         return waiting > own or active_thread_count() > 0 or self._outside.is_at_work()
 
     def _report(self) -> None:
-        if self._reported is not None:
-            raise self._reported  # not even cancelled do they end
-        self._reported = deadlock_of((task.name, task.coro) for task in _main_tasks())
-        # trio cancels the main task when a system task fails: the one way from here to end a run in order
-        lowlevel.spawn_system_task(_fail, self._reported, name="interloop: deadlock")
+        """Raise a `Deadlock` where the main task waits, as trio does with a `KeyboardInterrupt`."""
+        waiting = list(_main_tasks())
+        message = str(deadlock_of((task.name, task.coro) for task in waiting))
 
+        def raise_deadlock() -> NoReturn:
+            raise Deadlock(message)
 
-async def _fail(error: Deadlock) -> None:
-    raise error
-
-
-def _seconds_to_next_deadline() -> float:
-    return lowlevel.current_statistics().seconds_to_next_deadline
+        self._reports += 1
+        if self._reports == MAX_REPORTS:
+            raise_deadlock()  # and leave the tasks as they are
+        # If that was not enough, where every task waits: inside shields, too.
+        for task in waiting[:1] if self._reports == 1 else waiting:
+            if task._abort_func is not None:
+                task._attempt_abort(raise_deadlock)
 
 
 def _main_tasks() -> Iterator[lowlevel.Task]:

@@ -1,0 +1,121 @@
+"""The budgets of the design, each with the measurement that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .growth import Curve
+from .imports import BASELINE
+from .loops import LOOP_BACKENDS
+from .results import Results
+
+SPAWN_KEPT = "spawn and finish 100 children, handle kept"
+SPAWN_DROPPED = "spawn and finish 100 children, handle dropped"
+DEADLINE = "deadline"
+
+RATIOS: dict[str, dict[str, dict[str, float]]] = {
+    "asyncio": {
+        SPAWN_KEPT: {"native": 1.10, "anyio": 0.25},
+        DEADLINE: {"native": 0.6, "anyio": 0.25},
+    },
+    "trio": {
+        SPAWN_KEPT: {"native": 2.1, "anyio": 0.6},
+        SPAWN_DROPPED: {"native": 1.3, "anyio": 0.6},
+        DEADLINE: {"native": 0.85},
+    },
+}
+"""By backend, operation and peer: the highest ratio of interloop's time to the peer's."""
+
+IMPORT_SECONDS = 0.005
+CHILD_BYTES = 200
+SAME_ORDER = 10  # times as many loop iterations as native
+LINEAR = 1.1  # the highest exponent that passes for linear
+FLAT = 0.01  # of the memory blocks that there were
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One budget and what was measured; `met` is `None` if it was not."""
+
+    what: str
+    loop: str
+    against: str
+    budget: str
+    measured: str | None
+    met: bool | None
+
+
+def verdicts(results: Results) -> Iterator[Verdict]:
+    """Every budget, in the order of the design."""
+    for loop, backend in LOOP_BACKENDS.items():
+        for title, limits in RATIOS[backend].items():
+            for against, limit in limits.items():
+                yield _ratio(results, loop, title, against, limit)
+    yield _idle(results)
+    yield Verdict(
+        "`Lock`, `Semaphore`, set `Event`, uncontended", "", "native", "≤ 1.1", "not built yet", None
+    )
+    yield Verdict("channel, items per second", "", "anyio", "≥ 1.5", "not built yet", None)
+    yield _import(results)
+    yield _memory(results)
+    for curve in results.curves:
+        if curve.peer == "interloop" and curve.unit == "s" and curve.title != "cancelled tasks":
+            yield _linear(curve)
+    yield from _flat(results)
+
+
+def ratio_met(results: Results, loop: str, title: str, against: str, limit: float) -> bool | None:
+    ratio = results.series(loop, title).ratio("interloop", against)
+    return None if ratio is None else ratio.median <= limit
+
+
+def _ratio(results: Results, loop: str, title: str, against: str, limit: float) -> Verdict:
+    ratio = results.series(loop, title).ratio("interloop", against)
+    met = ratio_met(results, loop, title, against, limit)
+    return Verdict(title, loop, against, f"≤ {limit:.2f}", None if ratio is None else str(ratio), met)
+
+
+def _idle(results: Results) -> Verdict:
+    what, case = "loop iterations while a cancelled group waits", "a child that absorbs cancellation"
+    found = {
+        each.peer: each.iterations for each in results.idle if (each.loop, each.case) == ("asyncio", case)
+    }
+    own, native = found.get("interloop"), found.get("native")
+    if own is None or native is None:
+        return Verdict(what, "asyncio", "native", "the same order", None, None)
+    return Verdict(
+        what, "asyncio", "native", "the same order", f"{own} to {native}", own <= SAME_ORDER * native
+    )
+
+
+def _import(results: Results) -> Verdict:
+    what, budget = f"`import interloop` over `import {BASELINE}`", f"≤ {IMPORT_SECONDS * 1e3:g} ms"
+    if not {"interloop", BASELINE} <= set(results.imports):
+        return Verdict(what, "", "", budget, None, None)
+    over = results.imports["interloop"].median() - results.imports[BASELINE].median()
+    return Verdict(what, "", "", budget, f"{over * 1e3:.1f} ms", over <= IMPORT_SECONDS)
+
+
+def _memory(results: Results) -> Verdict:
+    what, budget = "memory of a live child", f"≤ +{CHILD_BYTES} bytes"
+    taken = results.child_bytes.get("asyncio", {})
+    if not {"interloop", "native"} <= set(taken):
+        return Verdict(what, "asyncio", "native", budget, None, None)
+    more = taken["interloop"] - taken["native"]
+    return Verdict(what, "asyncio", "native", budget, f"{more:+.0f} bytes", more <= CHILD_BYTES)
+
+
+def _linear(curve: Curve) -> Verdict:
+    what = f"time for {max(curve.values):,} {curve.title}"
+    if curve.exponent is None:
+        return Verdict(what, curve.loop, "", "linear", None, None)
+    return Verdict(what, curve.loop, "", "linear", f"exponent {curve.exponent:.2f}", curve.exponent <= LINEAR)
+
+
+def _flat(results: Results) -> Iterator[Verdict]:
+    for each in results.flatness:
+        first, *_, last = each.blocks.items()
+        grown = (last[1] - first[1]) / first[1]
+        what = f"memory after {last[0]:,} children through one group"
+        yield Verdict(what, each.loop, "", "flat", f"{grown:+.2%} blocks since {first[0]:,}", grown <= FLAT)

@@ -1,0 +1,242 @@
+"""The judge of the mutants: a pytest plugin that collects the suite once, and forks for each mutant.
+
+A mutant is the code of one function, which is put into that function in the forked process: no file is
+written, nothing is imported again, and a mutant costs some milliseconds and the tests up to the first that
+fails. Only tests that call the function are run, those first that killed another mutant of it. What no test
+notices goes through some programs of the model test.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import pytest
+from _pytest.runner import runtestprotocol
+from cosmic_ray.exceptions import CosmicRayTestingException
+from hypothesis import HealthCheck, Phase, given, settings
+
+from model.programs import Block, programs
+from model.runs import Differs, check
+
+from .mutants import Mutant
+
+FORK = get_context("fork")
+HANGS_AFTER = 15  # seconds of a test; they take milliseconds
+MODEL_PROGRAMS = 200
+MODEL_HANGS_AFTER = 120  # seconds
+MEMORY = 4 << 30  # bytes, for a mutant that creates without end
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant: which test killed it, if one did, and how many had passed before."""
+
+    mutant: Mutant
+    killed_by: str | None
+    passed: int
+    tests: int
+
+
+class Judge:
+    """Runs the tests on each mutant, in as many processes at once as there are processors."""
+
+    def __init__(self, mutants: list[Mutant], on_verdict: Callable[[Verdict], None]) -> None:
+        self._mutants = mutants
+        self._on_verdict = on_verdict
+        self._modules = {file: import_module(f"interloop.{file.stem}") for file in {m.file for m in mutants}}
+        self._killers: dict[tuple[Path, str], list[str]] = defaultdict(list)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = {item.nodeid: item for item in session.items}
+        calls = self._watch(items)
+        for mutant, verdict in _forked(self._cases(items, calls)):
+            key = mutant.file, mutant.function
+            if verdict.killed_by in items and verdict.killed_by not in self._killers[key]:
+                self._killers[key].insert(0, verdict.killed_by)
+            self._on_verdict(verdict)
+        return True
+
+    def _watch(self, items: dict[str, pytest.Item]) -> dict[str, tuple[float, set[CodeType]]]:
+        """For each test how long it takes, and which functions it calls."""
+        codes = [code for module in self._modules.values() for _, code in _functions(module)]
+        parts = os.cpu_count() or 1
+        ids = list(items)
+        jobs = [
+            (part, lambda part=part: _watched([items[i] for i in ids[part::parts]], codes))
+            for part in range(parts)
+        ]
+        watched: dict[str, tuple[float, set[CodeType]]] = {}
+        for _, (failed, seen) in _forked(iter(jobs)):
+            if failed:
+                raise pytest.UsageError(f"fails without any mutation: {', '.join(failed)}")
+            watched |= {
+                test: (seconds, {codes[i] for i in called}) for test, (seconds, called) in seen.items()
+            }
+        return watched
+
+    def _cases(
+        self, items: dict[str, pytest.Item], calls: dict[str, tuple[float, set[CodeType]]]
+    ) -> Iterator[tuple[Mutant, Callable[[], Verdict]]]:
+        for mutant in self._mutants:
+            module = self._modules[mutant.file]
+            code = dict(_functions(module))[mutant.function]
+            killers = self._killers[mutant.file, mutant.function]
+
+            def first_of_all(test: str, killers: list[str] = killers) -> tuple[int, float]:
+                return (killers.index(test) if test in killers else len(killers)), calls[test][0]
+
+            tests = sorted((test for test in items if code in calls[test][1]), key=first_of_all)
+            yield mutant, lambda m=mutant, n=module, t=tests: _judge(m, n, [items[test] for test in t])
+
+
+def _watched(
+    items: list[pytest.Item], codes: list[CodeType]
+) -> tuple[list[str], dict[str, tuple[float, list[int]]]]:
+    called: set[CodeType] = set()
+    watch = getattr(sys, "monitoring", None)  # from 3.12 on; before, every test counts as calling all
+    if watch:
+        watch.use_tool_id(watch.COVERAGE_ID, "mutation")
+        watch.register_callback(
+            watch.COVERAGE_ID, watch.events.PY_START, lambda code, _: called.add(code) or watch.DISABLE
+        )
+        for code in codes:
+            watch.set_local_events(watch.COVERAGE_ID, code, watch.events.PY_START)
+    failed, seen = [], {}
+    for item in items:
+        called.clear()
+        began = time.perf_counter()
+        if not _passes(item):
+            failed.append(item.nodeid)
+        seconds = time.perf_counter() - began
+        seen[item.nodeid] = seconds, [i for i, code in enumerate(codes) if not watch or code in called]
+        if watch:
+            watch.restart_events()
+    return failed, seen
+
+
+def _judge(mutant: Mutant, module: ModuleType, items: list[pytest.Item]) -> Verdict:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    try:
+        _put_into(module, mutant)
+    except SyntaxError:
+        return Verdict(mutant, "the compiler", 0, len(items))
+    for passed, item in enumerate(items):
+        signal.setitimer(signal.ITIMER_REAL, HANGS_AFTER)  # its signal ends the process
+        if not _passes(item):
+            return Verdict(mutant, item.nodeid, passed, len(items))
+    signal.setitimer(signal.ITIMER_REAL, MODEL_HANGS_AFTER)
+    killed_by = "the model" if items and _a_program_differs() else None
+    return Verdict(mutant, killed_by, len(items), len(items))
+
+
+def _a_program_differs() -> bool:
+    @settings(
+        max_examples=MODEL_PROGRAMS,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(programs())
+    def check_one(program: Block) -> None:
+        check(program)
+
+    try:
+        check_one()
+    except Differs:
+        return True
+    return False
+
+
+def _passes(item: pytest.Item) -> bool:
+    return not any(report.failed for report in runtestprotocol(item, log=False))
+
+
+def _put_into(module: ModuleType, mutant: Mutant) -> None:
+    twin = ModuleType(module.__name__)
+    vars(twin).update(__package__=module.__package__, __file__=module.__file__)
+    exec(compile(mutant.source(), str(mutant.file), "exec"), vars(twin))
+    function, mutated = _find(module, mutant.function), _find(twin, mutant.function)
+    vars(module)[CosmicRayTestingException.__name__] = CosmicRayTestingException
+    if function.__code__.co_freevars != mutated.__code__.co_freevars:  # super() was in what was removed
+        owner, _, name = mutant.function.rpartition(".")
+        setattr(
+            getattr(module, owner),
+            name,
+            FunctionType(mutated.__code__, vars(module), name, mutated.__defaults__),
+        )
+        return
+    function.__code__ = mutated.__code__
+    function.__defaults__, function.__kwdefaults__ = mutated.__defaults__, mutated.__kwdefaults__
+
+
+def _find(module: ModuleType, function: str) -> FunctionType:
+    found: Any = module
+    for name in function.split("."):
+        found = vars(found)[name]
+    return found.fget if isinstance(found, property) else found
+
+
+def _functions(namespace: Any, prefix: str = "") -> Iterator[tuple[str, CodeType]]:
+    for name, value in list(vars(namespace).items()):
+        value = value.fget if isinstance(value, property) else value
+        if isinstance(value, FunctionType):
+            yield prefix + name, value.__code__
+        elif (
+            isinstance(value, type)
+            and isinstance(namespace, ModuleType)
+            and value.__module__ == namespace.__name__
+        ):
+            yield from _functions(value, f"{name}.")
+
+
+def _forked(jobs: Iterator[tuple[Any, Callable[[], Any]]]) -> Iterator[tuple[Any, Any]]:
+    """Carry out each job in a process of its own, and give the results as they come."""
+    running: dict[Connection, tuple[Any, Any]] = {}
+    while True:
+        while len(running) < (os.cpu_count() or 1) and (job := next(jobs, None)):
+            what, work = job
+            ours, theirs = FORK.Pipe(duplex=False)
+            process = FORK.Process(target=_carry_out, args=(work, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            running[ours] = what, process
+        if not running:
+            return
+        for connection in wait(list(running)):
+            what, process = running.pop(connection)
+            try:
+                result = connection.recv()
+            except EOFError:
+                process.join()
+                how = (
+                    "a test that hangs" if process.exitcode == -signal.SIGALRM else f"exit {process.exitcode}"
+                )
+                result = Verdict(what, how, 0, 0)
+            process.join()
+            connection.close()
+            yield what, result
+
+
+def _carry_out(work: Callable[[], Any], results: Connection) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    results.send(work())
+    results.close()
+    os._exit(0)  # whatever a mutant has left running

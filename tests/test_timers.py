@@ -1,0 +1,200 @@
+"""The one timer of a loop for all its deadlines, on asyncio (`_timers.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from interloop import checkpoint, current_time, deadline, sleep, sleep_forever, task_group
+from interloop._timers import FEW_DEAD, Timers
+from interloop.testing import VirtualTimeLoop
+
+DAY = 86_400.0
+
+
+class Loop(VirtualTimeLoop):
+    """Notes for when it is asked to call back, and may call back too early."""
+
+    def __init__(self, early: float = 0.0) -> None:
+        super().__init__()
+        self.set_for: list[float] = []
+        self.early = early
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+        self.set_for.append(when)
+        return super().call_at(when - self.early, callback, *args, **kwargs)
+
+
+def run(main: Callable[[], Any], early: float = 0.0) -> Loop:
+    with asyncio.Runner(loop_factory=lambda: Loop(early)) as runner:
+        runner.run(main())
+        loop = runner.get_loop()
+        assert isinstance(loop, Loop)
+        return loop
+
+
+def timers() -> Timers:
+    found = asyncio.get_running_loop()._interloop_tree.timers  # type: ignore[attr-defined]
+    assert isinstance(found, Timers)
+    return found
+
+
+def places() -> int:
+    return len(timers()._new) + len(timers()._heap)
+
+
+def test_one_after_another_set_one_timer() -> None:
+    async def main() -> None:
+        for _ in range(1000):
+            async with deadline(DAY):
+                pass
+
+    assert len(run(main).set_for) == 1
+
+
+def test_nested_ones_set_it_for_the_earliest() -> None:
+    async def main() -> None:
+        for _ in range(1000):
+            with deadline(3 * DAY), deadline(2 * DAY), deadline(DAY):
+                pass
+
+    assert run(main).set_for == [3 * DAY, 2 * DAY, DAY]
+
+
+def test_it_rings_once_for_nothing_and_is_then_not_set() -> None:
+    async def main() -> None:
+        with deadline(1):
+            pass
+        await sleep(10)
+
+    assert run(main).set_for == [1, 10]
+
+
+def test_it_is_set_anew_for_what_is_open_when_it_rings() -> None:
+    async def main() -> None:
+        with deadline(5):
+            with deadline(1):
+                pass
+            with deadline(3):
+                await asyncio.get_running_loop().create_task(sleep(2))
+
+    assert run(main).set_for == [5, 1, 2, 3]
+
+
+@pytest.mark.parametrize("delay", [DAY, 0.5])
+def test_dead_places_are_fewer_than_the_living_and_a_few(delay: float) -> None:
+    most_dead = 0
+
+    async def use(seconds: float) -> None:
+        nonlocal most_dead
+        for _ in range(20):
+            with deadline(delay):
+                await sleep(seconds)
+            most_dead = max(most_dead, timers()._dead - places() // 2)
+
+    async def main() -> None:
+        order = random.Random(1)
+        async with task_group() as tg:
+            for _ in range(500):
+                tg.create_task(use(order.uniform(0.1, 0.4)))
+        assert places() <= 2 * FEW_DEAD
+
+    run(main)
+    assert most_dead <= FEW_DEAD
+
+
+def test_a_deadline_that_is_taken_out_and_put_back_does_not_pile_up() -> None:
+    async def main() -> None:
+        with deadline(DAY) as first, deadline(DAY):
+            for _ in range(10_000):
+                first.reschedule(None)
+                first.reschedule(DAY)
+            assert places() <= 2 + 2 * FEW_DEAD
+            await sleep(1)
+            for _ in range(10_000):
+                first.reschedule(2 * DAY)
+                first.reschedule(DAY)
+            assert places() <= 2 + 2 * FEW_DEAD
+
+    run(main)
+
+
+def test_a_place_that_is_dead_rings_for_nobody() -> None:
+    async def main() -> None:
+        with deadline(5, suppress=True) as last:
+            for _ in range(100):
+                with deadline(1) as moved, deadline(3):
+                    moved.reschedule(None)
+                    moved.reschedule(4)
+                    moved.reschedule(None)
+            await sleep_forever()
+        assert last.expired()
+        assert current_time() == 5
+
+    run(main)
+
+
+@pytest.mark.parametrize("early", [0.0005, 0.5])
+def test_a_timer_that_rings_early_expires_what_it_was_set_for(early: float) -> None:
+    async def main() -> None:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with deadline(1):
+                    await sleep_forever()
+
+    assert len(run(main, early).set_for) == 3
+
+
+def test_a_timer_that_rings_late_expires_all_that_are_overdue() -> None:
+    expired = []
+
+    async def wait(seconds: float) -> None:
+        async with deadline(seconds, suppress=True):
+            await sleep_forever()
+        expired.append(seconds)
+
+    async def main() -> None:
+        async with task_group() as tg:
+            for seconds in [3.0, 1.0, 2.0, 5.0]:
+                tg.create_task(wait(seconds))
+            await checkpoint()
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, Loop)
+            loop._now = 4.0  # as if this task had computed for so long
+            await sleep(0.5)
+            assert sorted(expired) == [1.0, 2.0, 3.0]
+
+    run(main)
+    assert expired[-1] == 5.0
+
+
+def test_two_loops_in_two_threads_have_a_timer_each() -> None:
+    loops: list[Loop] = []
+
+    async def main() -> None:
+        for _ in range(100):
+            with pytest.raises(TimeoutError):
+                async with deadline(1):
+                    await sleep_forever()
+
+    threads = [Thread(target=lambda: loops.append(run(main))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(loop.set_for) for loop in loops] == [100, 100]
+
+
+def test_a_loop_that_is_closed_while_deadlines_are_open() -> None:
+    async def main() -> None:
+        await checkpoint()
+        deadline(DAY).__enter__()
+        deadline(1).__enter__()
+
+    loop = run(main)
+    assert loop.is_closed()
