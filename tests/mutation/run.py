@@ -138,7 +138,7 @@ def chosen(options: argparse.Namespace, listed: dict[Key, Survivor]) -> list[Mut
     return found
 
 
-def judge(found: list[Mutant], results: Results, console: Console) -> int:
+def judge(found: list[Mutant], rules: list[str], results: Results, console: Console) -> int:
     columns = TextColumn("{task.description:15}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, auto_refresh=False) as progress:  # a thread does not fork well
         bar = progress.add_task("unchanged", total=len(found))
@@ -154,6 +154,7 @@ def judge(found: list[Mutant], results: Results, console: Console) -> int:
 
         suite = [str(SUITE), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}"]
         suite += [f"--host={host}" for host in ON if not HOSTS[host].missing()]
+        suite += [f"--rule={rule}" for rule in rules]
         suite += [f"--ignore={SUITE / 'test_plugins.py'}"]  # it runs pytest in other processes
         return pytest.main([*suite, "-pno:terminal", "-s"], plugins=[Judge(found, note)])
 
@@ -163,6 +164,7 @@ def main() -> int:
     add = parser.add_argument
     add("files", nargs="*", default=FILES, metavar="FILE", help=f"of {', '.join(FILES)} (default: all)")
     add("--lines", metavar="A-B", help="only mutants that begin in these lines")
+    add("--rule", action="append", default=[], help="only the tests of this rule: a first look, in seconds")
     add("--function", metavar="NAME", help="only mutants of functions with this in their name")
     add(
         "--listed",
@@ -184,7 +186,7 @@ def main() -> int:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with options.output.open("w", encoding="utf-8") as output:
         results = Results(listed, output)
-        code = judge(found, results, console)
+        code = judge(found, options.rule, results, console)
     if len(results.verdicts) < len(found):
         return code or 1
 
