@@ -34,7 +34,8 @@ from model.runs import Differs, check
 from .mutants import Mutant
 
 FORK = get_context("fork")
-HANGS_AFTER = 15  # seconds of a test; they take milliseconds
+SPINS_AFTER = 10  # seconds of a processor, for a test; they take milliseconds
+HANGS_AFTER = 40  # seconds, on a machine that has other things to do
 MODEL_PROGRAMS = 200
 MODEL_HANGS_AFTER = 120  # seconds
 MEMORY = 4 << 30  # bytes, for a mutant that creates without end
@@ -135,9 +136,11 @@ def _judge(mutant: Mutant, module: ModuleType, items: list[pytest.Item]) -> Verd
     except SyntaxError:
         return Verdict(mutant, "the compiler", 0, len(items))
     for passed, item in enumerate(items):
-        signal.setitimer(signal.ITIMER_REAL, HANGS_AFTER)  # its signal ends the process
+        signal.setitimer(signal.ITIMER_PROF, SPINS_AFTER)  # their signals end the process
+        signal.setitimer(signal.ITIMER_REAL, HANGS_AFTER)
         if not _passes(item):
             return Verdict(mutant, item.nodeid, passed, len(items))
+    signal.setitimer(signal.ITIMER_PROF, MODEL_HANGS_AFTER)
     signal.setitimer(signal.ITIMER_REAL, MODEL_HANGS_AFTER)
     killed_by = "the model" if items and _a_program_differs() else None
     return Verdict(mutant, killed_by, len(items), len(items))
