@@ -36,7 +36,7 @@ from .mutants import Mutant
 FORK = get_context("fork")
 SPINS_AFTER = 10  # seconds of a processor, for a test; they take milliseconds
 HANGS_AFTER = 40  # seconds, on a machine that has other things to do
-MODEL_PROGRAMS = 200
+MODEL_PROGRAMS = 100
 MODEL_HANGS_AFTER = 120  # seconds
 MEMORY = 4 << 30  # bytes, for a mutant that creates without end
 
