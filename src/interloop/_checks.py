@@ -29,12 +29,11 @@ def seconds(value: object, argument: str) -> float:
     return value
 
 
-def positive_integer(value: object, argument: str) -> int:
+def check_positive(value: object, argument: str) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{argument} expects an integer or None, got {value!r}")
     if value < 1:
         raise ValueError(f"{argument} expects at least 1, got {value!r}; None is for no limit")
-    return value
 
 
 def is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from . import _dispatch
-from ._checks import FUTURE, PAST, PLAIN_NUMBERS, is_coroutine, not_a_coroutine, positive_integer, seconds
+from ._checks import FUTURE, PAST, PLAIN_NUMBERS, check_positive, is_coroutine, not_a_coroutine, seconds
 from ._dispatch import current_backend as _backend
 from .abc import Deadline, TaskGroup
 
@@ -31,7 +31,7 @@ def task_group(*, limit: int | None = None, defer_errors: bool = False) -> TaskG
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
     if limit is not None:
-        positive_integer(limit, "task_group(limit=)")
+        check_positive(limit, "task_group(limit=)")
     return _backend("task_group()").TaskGroup(limit, defer_errors)
 
 

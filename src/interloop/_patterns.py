@@ -17,7 +17,7 @@ from math import inf
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast, overload
 
-from ._checks import is_coroutine, not_a_coroutine, positive_integer
+from ._checks import check_positive, is_coroutine, not_a_coroutine
 from ._dispatch import current_backend
 from ._errors import TaskCancelled
 from ._facade import current_deadline, get_cancelled_exc_class, task_group
@@ -107,7 +107,7 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
     _check_all(coros, "gather()")
     try:
         if limit is not None:
-            positive_integer(limit, "gather(limit=)")
+            check_positive(limit, "gather(limit=)")
         current_backend("gather()")
         group = task_group(limit=limit)
     except BaseException:
@@ -324,7 +324,7 @@ def as_completed(
             raise TypeError(f"as_completed() expects an iterable of coroutine objects, got {got!r}")
         _check_all(made_already, "as_completed()")
         if limit is not None:
-            positive_integer(limit, "as_completed(limit=)")
+            check_positive(limit, "as_completed(limit=)")
         return AsCompleted(made_already if isinstance(coros, Collection) else coros, limit)
     except BaseException:
         _close_all(made_already)

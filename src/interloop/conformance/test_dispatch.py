@@ -97,6 +97,16 @@ async def test_every_call_asks_sniffio_anew(host: Host) -> None:
     assert current_backend() == host.backend
 
 
+@rule("D1", host="asyncio")  # hosts that are made of two libraries tell sniffio which one runs
+async def test_sniffio_may_be_told_of_another_library_in_a_task_of_asyncio() -> None:
+    token = sniffio.current_async_library_cvar.set("curio")
+    try:
+        with pytest.raises(UnsupportedBackend, match="'curio'"):
+            current_backend()
+    finally:
+        sniffio.current_async_library_cvar.reset(token)
+
+
 @rule("D1")
 def test_one_process_runs_one_loop_after_another(host: Host) -> None:
     async def use() -> str:

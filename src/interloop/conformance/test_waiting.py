@@ -7,7 +7,16 @@ from math import inf, nan
 
 import pytest
 
-from interloop import checkpoint, current_deadline, current_time, deadline, sleep, sleep_until, task_group
+from interloop import (
+    checkpoint,
+    current_deadline,
+    current_time,
+    deadline,
+    shield,
+    sleep,
+    sleep_until,
+    task_group,
+)
 from interloop.conformance import rule
 from interloop.testing import Host
 
@@ -69,6 +78,20 @@ async def test_a_checkpoint_takes_no_time(pause: Pause, tick: float) -> None:
 async def test_a_negative_or_nan_sleep_is_refused(seconds: float) -> None:
     with pytest.raises(ValueError, match=r"sleep\(\) expects a number of seconds"):
         await sleep(seconds)
+
+
+@rule("W2", "L4", "C4")
+async def test_an_integer_that_no_clock_can_show_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"sleep\(\) expects a number of seconds, got an integer"):
+        await sleep(10**400)
+    with pytest.raises(ValueError, match="too large"):
+        await sleep_until(10**400)
+    with pytest.raises(ValueError, match="too large"):
+        deadline(10**400)
+    with pytest.raises(ValueError, match="too large"):
+        deadline(at=10**400)
+    with pytest.raises(ValueError, match="too large"):
+        await shield(checkpoint(), timeout=10**400)
 
 
 @rule("W2")
