@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -42,6 +43,7 @@ from interloop.conformance._helpers import (
     in_task,
     note_the_end,
 )
+from interloop.conformance.test_groups import Payload, count
 
 in_every_own_scope: pytest.MarkDecorator = pytest.mark.parametrize(
     "enclosing", [in_deadline, in_group, in_outer_group, in_task], ids=lambda scope: scope.__name__
@@ -920,6 +922,40 @@ async def test_it_is_withdrawn_if_its_scope_is_left_inside_the_shield(tick: floa
 
     await shield(inside())
     await checkpoint()
+
+
+@rule("C4", "C5")
+@in_every_scope
+async def test_the_outer_one_of_two_is_delivered_after_the_inner_scope_is_left(
+    enclosing: Enclosing, tick: float
+) -> None:
+    log: list[str] = []
+
+    async def inside() -> None:
+        with deadline(tick, suppress=True):
+            await shield(sleep(3 * tick))
+        log.append("left")
+        await checkpoint()
+        log.append("passed")
+
+    await enclosing(2 * tick, inside)
+    assert log == ["left"]
+
+
+@rule("C4", "G11")
+async def test_what_was_shielded_is_not_kept_once_the_cancellation_was_delivered(tick: float) -> None:
+    alive: weakref.WeakSet[Payload] = weakref.WeakSet()
+
+    async def work() -> Payload:
+        payload = Payload()
+        alive.add(payload)
+        await sleep(2 * tick)
+        return payload
+
+    with deadline(tick, suppress=True):
+        await shield(work())
+        await sleep_forever()
+    assert count(alive) == 0
 
 
 @rule("C4")

@@ -357,6 +357,16 @@ async def test_the_name_of_a_waiting_child_is_known_from_the_beginning() -> None
     assert waiting.get_name() == "warm-up"
 
 
+@rule("G14", "T2")
+async def test_a_waiting_child_that_was_cancelled_is_waited_for_without_suspending() -> None:
+    async with task_group(limit=1) as tg:
+        tg.create_task(checkpoint())
+        task = tg.create_task(checkpoint())
+        task.cancel()
+        with pytest.raises(TaskCancelled):
+            next(task.__await__())
+
+
 @rule("G14")
 async def test_a_waiting_child_is_cancelled_by_itself_and_never_starts() -> None:
     gate = Gate()

@@ -581,6 +581,41 @@ async def test_asyncio_timeout_that_is_left_withdraws_what_a_shield_held_back(ti
     await nothing_is_cancelled(tick)
 
 
+@rule("N2", "C2", only="asyncio")
+async def test_what_a_shield_held_back_is_withdrawn_beside_a_request_that_stays(tick: float) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    async with task_group():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # nobody takes this request back
+        async with asyncio.timeout(tick):
+            await shield(sleep(2 * tick))
+        await checkpoint()
+    assert task.uncancel() == 0
+
+
+@rule("N2", "C1", only="asyncio")
+async def test_what_a_shield_held_back_comes_once_if_a_scope_that_is_left_raises_it(tick: float) -> None:
+    log: list[str] = []
+
+    async def inside() -> None:
+        with deadline(tick):
+            try:
+                await sleep_forever()
+            finally:
+                await shield(sleep(2 * tick))
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2 * tick):
+            try:
+                await inside()
+            finally:
+                await sleep(tick)
+                log.append("not cancelled again")
+    assert log == ["not cancelled again"]
+
+
 @rule("N2", only="asyncio")
 async def test_asyncio_timeout_arrives_at_the_next_checkpoint_after_our_shield(tick: float) -> None:
     log = []
