@@ -227,9 +227,8 @@ def _forked(jobs: Iterator[tuple[Any, Callable[[], Any]]]) -> Iterator[tuple[Any
                 result = connection.recv()
             except EOFError:
                 process.join()
-                how = (
-                    "a test that hangs" if process.exitcode == -signal.SIGALRM else f"exit {process.exitcode}"
-                )
+                hung = process.exitcode in (-signal.SIGALRM, -signal.SIGPROF)
+                how = "a test that hangs" if hung else f"exit {process.exitcode}"
                 result = Verdict(what, how, 0, 0)
             process.join()
             connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from decimal import Decimal
@@ -931,6 +932,24 @@ async def test_moving_one_of_many_deadlines_moves_no_other(tick: float) -> None:
 
 
 # L6: a deadline is used once, and left in the task that entered it
+
+
+@rule("L6", only="asyncio")
+async def test_a_scope_is_entered_in_a_task_and_not_in_a_callback() -> None:
+    limit = deadline(1)
+    errors: list[Exception] = []
+
+    def enter() -> None:
+        try:
+            limit.__enter__()
+        except Exception as error:
+            errors.append(error)
+
+    asyncio.get_running_loop().call_soon(enter)
+    await checkpoint()
+    [error] = errors
+    assert isinstance(error, RuntimeError)
+    assert "must be used inside a task" in str(error)
 
 
 @rule("L6")
