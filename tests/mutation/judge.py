@@ -2,8 +2,8 @@
 
 A mutant is the code of one function, which is put into that function in the forked process: no file is
 written, nothing is imported again, and a mutant costs some milliseconds and the tests up to the first that
-fails. Only tests that call the function are run, those first that killed another mutant of it. What no test
-notices goes through some programs of the model test.
+fails. Only tests that run the mutated statement are run, those first that killed another mutant of the same
+function. What no test notices goes through some programs of the model test.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -32,6 +32,8 @@ from model.programs import Block, programs
 from model.runs import Differs, check
 
 from .mutants import Mutant
+
+Line: TypeAlias = tuple[str, int]  # of a file
 
 FORK = get_context("fork")
 SPINS_AFTER = 10  # seconds of a processor, for a test; they take milliseconds
@@ -63,70 +65,94 @@ class Judge:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
-        calls = self._watch(items)
-        for mutant, verdict in _forked(self._cases(items, calls)):
+        watched = self._watch(items)
+        for mutant, verdict in _forked(self._cases(items, watched)):
             key = mutant.file, mutant.function
             if verdict.killed_by in items and verdict.killed_by not in self._killers[key]:
                 self._killers[key].insert(0, verdict.killed_by)
             self._on_verdict(verdict)
         return True
 
-    def _watch(self, items: dict[str, pytest.Item]) -> dict[str, tuple[float, set[CodeType]]]:
-        """For each test how long it takes, and which functions it calls."""
+    def _watch(self, items: dict[str, pytest.Item]) -> dict[str, Watched]:
         codes = [code for module in self._modules.values() for _, code in _functions(module)]
         parts = os.cpu_count() or 1
         ids = list(items)
         jobs = [
-            (part, lambda part=part: _watched([items[i] for i in ids[part::parts]], codes))
+            (part, lambda part=part: _watch([items[i] for i in ids[part::parts]], codes))
             for part in range(parts)
         ]
-        watched: dict[str, tuple[float, set[CodeType]]] = {}
-        for _, (failed, seen) in _forked(iter(jobs)):
-            if failed:
-                raise pytest.UsageError(f"fails without any mutation: {', '.join(failed)}")
-            watched |= {
-                test: (seconds, {codes[i] for i in called}) for test, (seconds, called) in seen.items()
-            }
+        watched: dict[str, Watched] = {}
+        for _, part in _forked(iter(jobs)):
+            watched |= part
+        if failed := [test for test, seen in watched.items() if not seen.passed]:
+            raise pytest.UsageError(f"fails without any mutation: {', '.join(failed)}")
         return watched
 
     def _cases(
-        self, items: dict[str, pytest.Item], calls: dict[str, tuple[float, set[CodeType]]]
+        self, items: dict[str, pytest.Item], watched: dict[str, Watched]
     ) -> Iterator[tuple[Mutant, Callable[[], Verdict]]]:
+        tests_of: dict[Line, list[str]] = defaultdict(list)
+        for test, seen in watched.items():
+            for line in seen.lines:
+                tests_of[line].append(test)
         for mutant in self._mutants:
             module = self._modules[mutant.file]
-            code = dict(_functions(module))[mutant.function]
             killers = self._killers[mutant.file, mutant.function]
 
             def first_of_all(test: str, killers: list[str] = killers) -> tuple[int, float]:
-                return (killers.index(test) if test in killers else len(killers)), calls[test][0]
+                return (killers.index(test) if test in killers else len(killers)), watched[test].seconds
 
-            tests = sorted((test for test in items if code in calls[test][1]), key=first_of_all)
+            tests = {test for line in mutant.statement for test in tests_of[str(mutant.file), line]}
+            if not tests:  # a default of a parameter, or a constant condition: Python has no line for these
+                code = dict(_functions(module))[mutant.function]
+                tests = {test for line in _lines(code) for test in tests_of[line]}
+            tests = sorted(tests, key=first_of_all) if hasattr(sys, "monitoring") else list(items)
             yield mutant, lambda m=mutant, n=module, t=tests: _judge(m, n, [items[test] for test in t])
 
 
-def _watched(
-    items: list[pytest.Item], codes: list[CodeType]
-) -> tuple[list[str], dict[str, tuple[float, list[int]]]]:
-    called: set[CodeType] = set()
-    watch = getattr(sys, "monitoring", None)  # from 3.12 on; before, every test counts as calling all
+@dataclass(frozen=True)
+class Watched:
+    """A test without any mutation: how long it takes, and which lines it runs."""
+
+    passed: bool
+    seconds: float
+    lines: frozenset[Line]
+
+
+def _watch(items: list[pytest.Item], codes: list[CodeType]) -> dict[str, Watched]:
+    lines: set[Line] = set()
+    watch = getattr(sys, "monitoring", None)  # from 3.12 on; before, all tests are run on each mutant
+
+    def note(code: CodeType, line: int) -> object:
+        lines.add((code.co_filename, line))
+        return watch.DISABLE
+
     if watch:
         watch.use_tool_id(watch.COVERAGE_ID, "mutation")
-        watch.register_callback(
-            watch.COVERAGE_ID, watch.events.PY_START, lambda code, _: called.add(code) or watch.DISABLE
-        )
+        watch.register_callback(watch.COVERAGE_ID, watch.events.LINE, note)
         for code in codes:
-            watch.set_local_events(watch.COVERAGE_ID, code, watch.events.PY_START)
-    failed, seen = [], {}
+            for each in _with_inner(code):
+                watch.set_local_events(watch.COVERAGE_ID, each, watch.events.LINE)
+    watched = {}
     for item in items:
-        called.clear()
-        began = time.perf_counter()
-        if not _passes(item):
-            failed.append(item.nodeid)
-        seconds = time.perf_counter() - began
-        seen[item.nodeid] = seconds, [i for i, code in enumerate(codes) if not watch or code in called]
+        lines.clear()
         if watch:
             watch.restart_events()
-    return failed, seen
+        began = time.perf_counter()
+        passed = _passes(item)
+        watched[item.nodeid] = Watched(passed, time.perf_counter() - began, frozenset(lines))
+    return watched
+
+
+def _with_inner(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _with_inner(constant)
+
+
+def _lines(code: CodeType) -> set[Line]:
+    return {(each.co_filename, line) for each in _with_inner(code) for *_, line in each.co_lines() if line}
 
 
 def _judge(mutant: Mutant, module: ModuleType, items: list[pytest.Item]) -> Verdict:

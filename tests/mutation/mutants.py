@@ -49,11 +49,17 @@ NO_CODE_OF_ITS_OWN = {"overload", "abstractmethod"}
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change to one function."""
+    """One change to one function.
+
+    Attributes:
+        statement: the lines of the statement that it is in, without its block: what does not run these is the
+            same with the change.
+    """
 
     file: Path
     function: str
     line: int
+    statement: range
     operator: str
     occurrence: int
 
@@ -87,7 +93,8 @@ def mutants(file: Path) -> Iterator[Mutant]:
         for occurrence, (start, _) in enumerate(positions):
             for function, code in functions.items():
                 if _holds(code, start) and not any(_holds(part, start) for part in _left_alone(code)):
-                    found.append(Mutant(file, function, start[0], name, occurrence))
+                    statement = _lines_of_statement(code, start)
+                    found.append(Mutant(file, function, start[0], statement, name, occurrence))
     yield from sorted(found, key=lambda mutant: (mutant.line, mutant.operator, mutant.occurrence))
 
 
@@ -115,6 +122,16 @@ def _left_alone(function: ast.AST) -> Iterator[ast.AST]:
         for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
             if annotation is not None:
                 yield annotation
+
+
+def _lines_of_statement(function: ast.AST, position: tuple[int, int]) -> range:
+    *_, innermost = (
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.stmt | ast.excepthandler) and _holds(node, position)
+    )
+    body = getattr(innermost, "body", None)
+    return range(innermost.lineno, body[0].lineno if body else (innermost.end_lineno or innermost.lineno) + 1)
 
 
 def _holds(node: Any, position: tuple[int, int]) -> bool:
