@@ -449,7 +449,6 @@ class TaskGroup(_Scope, abc.TaskGroup):
 
     async def __aenter__(self) -> Self:
         cancelled_before_entry = self._cancelled
-        self._cancelled = False
         self._enter()
         if cancelled_before_entry:
             self._cancel()

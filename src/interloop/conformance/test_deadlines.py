@@ -1003,13 +1003,14 @@ async def test_leaving_in_another_task_is_an_error_that_names_both_tasks_and_the
 
 @rule("L6")
 async def test_leaving_before_an_inner_one_is_an_error_that_says_so() -> None:
-    outer, inner = deadline(None), deadline(None)
+    outer, inner = deadline(1000), deadline(2000)
     outer.__enter__()
     inner.__enter__()
     with pytest.raises(RuntimeError, match="reverse order"):
         outer.__exit__(None, None, None)
     inner.__exit__(None, None, None)
     await checkpoint()
+    assert current_deadline() == inf
 
 
 @rule("L6")
@@ -1342,6 +1343,28 @@ async def test_expired_when_it_was_moved_into_the_past(tick: float) -> None:
         limit.reschedule(current_time() - tick)
         assert limit.expired()
     assert limit.expired()
+
+
+@rule("L8")
+async def test_the_repr_of_a_deadline_tells_whether_it_expired() -> None:
+    limit = deadline(at=current_time() - 5, suppress=True)
+    reprs = [repr(limit)]
+    async with limit:
+        assert limit.expired()
+        reprs.append(repr(limit))
+        await sleep_forever()
+    reprs.append(repr(limit))
+    other = deadline(None)
+    with other:
+        reprs.append(repr(other))
+    reprs.append(repr(other))
+    assert reprs == [
+        "<Deadline [created]>",
+        f"<Deadline [expiring] when={round(limit.when() or 0, 3)}>",
+        "<Deadline [expired]>",
+        "<Deadline [active] when=None>",
+        "<Deadline [finished]>",
+    ]
 
 
 # L9: delay counts from entry

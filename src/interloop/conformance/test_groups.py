@@ -1421,6 +1421,23 @@ async def test_a_group_works_on_after_it_refused_a_task() -> None:
     assert not task.cancelled()
 
 
+@rule("G6")
+async def test_the_repr_of_a_group_tells_whether_it_is_cancelled() -> None:
+    tg = task_group()
+    reprs = [repr(tg)]
+    async with tg:
+        reprs.append(repr(tg))
+        tg.cancel()
+        reprs.append(repr(tg))
+    reprs.append(repr(tg))
+    assert reprs == [
+        "<TaskGroup [created]>",
+        "<TaskGroup [entered]>",
+        "<TaskGroup [cancelling]>",
+        "<TaskGroup [finished]>",
+    ]
+
+
 # G9: a group is entered once, and left in the task that entered it
 
 
@@ -1430,6 +1447,16 @@ async def test_entering_a_group_twice_is_refused() -> None:
         with pytest.raises(RuntimeError, match="has already been entered.* make a new one"):
             async with tg:
                 pass
+
+
+@rule("G9", "G6")
+async def test_entering_a_cancelled_group_again_changes_nothing() -> None:
+    async with task_group() as tg:
+        tg.cancel()
+        with pytest.raises(RuntimeError, match="has already been entered"):
+            await tg.__aenter__()
+        await sleep_forever()
+    await checkpoint()
 
 
 @rule("G9")
@@ -1810,6 +1837,25 @@ async def test_the_result_of_a_finished_child_is_freed_while_the_group_is_open()
         tg.create_task(child())
         await settle()
         assert count(alive) == 0
+
+
+@rule("G11")
+@pytest.mark.usefixtures("no_collection")
+async def test_a_finished_child_is_freed_although_the_deadline_that_ended_it_is_kept() -> None:
+    alive: weakref.WeakSet[Payload] = weakref.WeakSet()
+    limits: list[Deadline] = []
+
+    async def child() -> Payload:
+        payload = Payload()
+        alive.add(payload)
+        with deadline(0, suppress=True) as limit:
+            limits.append(limit)
+            await sleep_forever()
+        return payload
+
+    async with task_group() as tg:
+        tg.create_task(child())
+    assert count(alive) == 0
 
 
 @rule("G11")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from contextvars import ContextVar, copy_context
 from itertools import product
 from math import inf
 from pathlib import Path
@@ -1505,3 +1506,67 @@ def test_an_interrupt_raised_in_a_child_lets_all_others_clean_up(host: Host, tmp
     # asyncio reports it of a task of its own group too
     printed = run_in_a_process(main, tmp_path, reported="Task exception was never retrieved")
     assert printed == ["child cleaned up", "interrupted"]
+
+
+# The way out: what is behind a group, a task and a deadline
+
+
+@rule("N1", only="asyncio")
+async def test_the_native_group_is_one_of_asyncio_that_has_been_entered() -> None:
+    tg = task_group()
+    with pytest.raises(RuntimeError, match="has not been entered"):
+        tg.native
+    async with tg:
+        native = tg.native
+        assert isinstance(native, asyncio.TaskGroup)
+        assert native is tg.native
+        assert repr(native) == repr(tg)
+        with pytest.raises(RuntimeError, match="has already been entered"):
+            await native.__aenter__()
+        task = native.create_task(asyncio.sleep(0, "result"), name="child")
+        assert task.get_name() == "child"
+        variable: ContextVar[str] = ContextVar("variable")
+        context = copy_context()
+        context.run(variable.set, "set")
+        assert await native.create_task(value_of(variable), context=context) == "set"
+        with pytest.raises(TypeError, match="expects a coroutine object"):
+            native.create_task(None)  # type: ignore[arg-type]
+    assert task.result() == "result"
+    with pytest.raises(RuntimeError, match="is finished"):
+        native.create_task(asyncio.sleep(0))
+
+
+@rule("N2", only="asyncio")
+async def test_the_native_timeout_is_one_of_asyncio_that_has_been_entered() -> None:
+    limit = deadline(5, suppress=True)
+    async with limit:
+        native = limit.native
+        assert isinstance(native, asyncio.Timeout)
+        assert native is limit.native
+        assert repr(native) == repr(limit)
+        assert native.when() == limit.when()
+        assert not native.expired()
+        with pytest.raises(RuntimeError, match="has already been entered"):
+            await native.__aenter__()
+        native.reschedule(current_time())
+        await sleep_forever()
+    assert native.expired()
+
+
+@rule("N4", only="trio")
+async def test_the_native_group_is_a_nursery_and_the_native_deadline_a_cancel_scope() -> None:
+    import trio
+
+    tg = task_group()
+    with pytest.raises(RuntimeError, match="has not been entered"):
+        tg.native
+    async with tg, deadline(5, suppress=True) as limit:
+        assert isinstance(tg.native, trio.Nursery)
+        assert isinstance(limit.native, trio.CancelScope)
+        assert limit.native.deadline == limit.when()
+        limit.native.cancel()
+        await sleep_forever()
+
+
+async def value_of(variable: ContextVar[str]) -> str:
+    return variable.get()

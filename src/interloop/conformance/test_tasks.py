@@ -132,6 +132,19 @@ async def test_a_task_that_was_asked_to_stop_has_no_outcome_until_it_has() -> No
     assert task.cancelled()
 
 
+@rule("T1")
+async def test_the_repr_of_a_task_tells_whether_it_has_ended() -> None:
+    async with task_group() as tg:
+        done = tg.create_task(checkpoint(), name="first")
+        cancelled = tg.create_task(sleep_forever(), name="second")
+        before = repr(done)
+        await done
+        cancelled.cancel()
+    assert before == "<Task 'first' [running]>"
+    assert repr(done) == "<Task 'first' [done]>"
+    assert repr(cancelled) == "<Task 'second' [cancelled]>"
+
+
 # T2: awaiting a task gives its result, TaskFailed or TaskCancelled
 
 
