@@ -23,8 +23,9 @@ def group(name: str) -> tuple[str, ...]:
     return nox.project.dependency_groups(PYPROJECT, name)
 
 
-def run_tests(session: nox.Session) -> None:
-    session.run("pytest", *session.posargs)
+def run_tests(session: nox.Session, *selected: str) -> None:
+    # by file: the tests of the conformance runner, which start processes, go on beside all others
+    session.run("pytest", "-n", "logical", "--dist", "loadfile", *selected, *session.posargs)
     session.run("python", "-m", "interloop.conformance")
 
 

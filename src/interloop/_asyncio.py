@@ -32,9 +32,11 @@ and ends here.
 
 **What is held back.** A group that raises errors while it is cancelled from outside swallows that
 `CancelledError` (G4), and so does a shield, for as long as it runs (C4). Both deliver it again from a
-callback, at the next checkpoint, unless whoever asked has taken the request back by then (C2). If a scope
-is left before, with a `CancelledError` of its own in flight, it raises the one that was held back instead:
-by the message on it others, anyio's scopes say, know their own (G5).
+callback, at the next checkpoint, unless whoever asked has taken the request back by then (C2), or is an anyio
+scope, which asks again by itself (N5). If a scope is left before, with a `CancelledError` of its own in
+flight, it raises the one that was held back instead: by the message on it others, anyio's scopes say, know
+their own (G5). What is inside a shield runs in a task that is not among all tasks of the loop, since
+`asyncio.run` cancels those at its end (C5).
 
 **Deadlines** share one timer of the loop, `_timers.py`.
 
