@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import inspect
 import os
 import signal
 import sys
@@ -11,11 +12,21 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from math import inf
+from typing import Any
 
 import pytest
 
 from interloop import current_backend, current_time, sleep, task_group
-from interloop.testing import HOSTS, Host, LoopReportedError, TasksLeftAlive, VirtualTimeLoop, find_host
+from interloop.testing import (
+    HOSTS,
+    Host,
+    LoopReportedError,
+    TasksLeftAlive,
+    VirtualTimeLoop,
+    explore_cancellation,
+    find_host,
+    run,
+)
 
 INSTALLED = [host for host in HOSTS.values() if not host.missing()]
 each_host = pytest.mark.parametrize("host", INSTALLED, ids=[host.name for host in INSTALLED])
@@ -275,3 +286,19 @@ def test_without_timers_the_loop_waits_for_a_signal() -> None:
         loop.remove_signal_handler(signal.SIGUSR1)
 
     in_virtual_time(main)
+
+
+async def nothing() -> None:
+    pass
+
+
+@pytest.mark.parametrize("refuse", [run, HOSTS["trio"].run, explore_cancellation])
+def test_a_coroutine_in_the_place_of_a_function_is_refused_and_closed(
+    refuse: Callable[[Any], object],
+) -> None:
+    coro = nothing()
+    with pytest.raises(
+        TypeError, match=r"got <coroutine object .*; pass the function itself, not a call of it"
+    ):
+        refuse(coro)
+    assert inspect.getcoroutinestate(coro) == inspect.CORO_CLOSED

@@ -59,3 +59,15 @@ def check_child(coro: object, context: object, call: str) -> None:
     if context is not None and not isinstance(context, Context):
         coro.close()
         raise TypeError(f"{call} expects a contextvars.Context, or None, as `context`, got {context!r}")
+
+
+def check_function(fn: object, call: str) -> None:
+    """Refuse what cannot be called to get a coroutine."""
+    if callable(fn):
+        return
+    if is_coroutine(fn):
+        fn.close()
+    raise TypeError(
+        f"{call} expects an async function and its arguments, got {fn!r}; "
+        "pass the function itself, not a call of it"
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
-from ._checks import is_coroutine
+from ._checks import check_function, is_coroutine
 from ._dispatch import current_backend
 from ._errors import TaskCancelled, errors_only
 
@@ -81,13 +81,7 @@ class Startable4(Protocol[A_contra, B_contra, C_contra, D_contra, V_co]):
 async def start(
     group: TaskGroup, fn: Callable[..., Coroutine[Any, Any, object]], args: tuple[Any, ...], name: str | None
 ) -> Any:
-    if not callable(fn):
-        if is_coroutine(fn):
-            fn.close()
-        raise TypeError(
-            f"start() expects an async function and its arguments, got {fn!r}; "
-            "pass the function itself, not a call of it: start(fn, *args)"
-        )
+    check_function(fn, "start()")
     backend = current_backend("start()")
     status: TaskStatus[Any] = TaskStatus(backend.Event())
     coro: Any = _run(status, fn, args, backend)

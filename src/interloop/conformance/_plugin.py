@@ -20,6 +20,8 @@ import pytest
 from ..testing import HOSTS, Host, find_host
 from ._rules import RULES
 
+_HOSTS = pytest.StashKey[list[Host]]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("interloop")
@@ -38,6 +40,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_HangGuard(cast(float, config.getoption("--timeout"))))
     if config.getoption("--events"):
         config.pluginmanager.register(_Events())
+    config.stash[_HOSTS] = _hosts(cast("list[str] | None", config.getoption("--host")))
+
+
+def _hosts(names: list[str] | None) -> list[Host]:
+    """One of each for all tests: looking at what a host is made of takes longer than most tests do."""
+    try:
+        hosts = [find_host(name) for name in names or HOSTS]
+    except LookupError as error:
+        raise pytest.UsageError(str(error)) from None
+    # on PyPy a collection looks at every object there is, which takes as long
+    collect = sys.implementation.name == "cpython"
+    return [replace(host, collect=collect) for host in hosts if not host.missing()]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -50,14 +64,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    try:
-        hosts = [find_host(name) for name in metafunc.config.getoption("--host") or HOSTS]
-    except LookupError as error:
-        raise pytest.UsageError(str(error)) from None
-    # on PyPy a collection looks at every object there is, which takes longer than most tests do
-    collect = sys.implementation.name == "cpython"
-    available = [replace(host, collect=collect) for host in hosts if not host.missing()]
-    metafunc.parametrize("host", available, ids=[host.name for host in available])
+    hosts = metafunc.config.stash[_HOSTS]
+    metafunc.parametrize("host", hosts, ids=[host.name for host in hosts])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

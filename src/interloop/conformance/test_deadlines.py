@@ -311,12 +311,14 @@ async def test_the_errors_of_a_group_in_the_block_are_raised_after_expiry(tick: 
 async def test_the_errors_beside_the_cancellation_of_a_handler_of_except_star_are_raised(
     tick: float, suppress: bool
 ) -> None:
+    left = ExceptionGroup("two", [KeyError("left")])
     with pytest.raises(ExceptionGroup) as caught:
         async with deadline(tick, suppress=suppress):
             try:
-                raise ExceptionGroup("two", [OSError(), KeyError("left")])
-            except* OSError:
                 await sleep_forever()
+            except get_cancelled_exc_class() as cancelled:
+                # what `except*` raises; written out, since that of PyPy 3.11 fails if a handler is cancelled
+                raise BaseExceptionGroup("", [cancelled, left]) from None
     assert caught.group_contains(KeyError, match="left")
     await checkpoint()
 

@@ -17,6 +17,7 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from .. import current_backend, get_cancelled_exc_class, task_group
+from .._checks import check_function
 from .._errors import errors_only
 from ._hosts import Host, _tasks_alive, find_host
 from ._waiting import where
@@ -58,9 +59,11 @@ def explore_cancellation(
             the task was suspended, and what was wrong; the error is its cause.
         Exception: what the function raises without being cancelled.
         RuntimeError: the function did not do the same again.
+        TypeError: `async_fn` cannot be called; a coroutine object is closed.
         ValueError: the host has no virtual time, or there is no such checkpoint.
     """
     __tracebackhide__ = True
+    check_function(async_fn, "explore_cancellation()")
     on = find_host(host)
     with _frozen():
         first = _Run(async_fn, on, check)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, TypeVarTuple
 import sniffio
 
 from .. import get_cancelled_exc_class
+from .._checks import check_function
 from ._virtual_time import VirtualTimeLoop
 from ._waiting import Deadlock
 
@@ -91,6 +92,7 @@ class Host:
             virtual_time: whether sleeping costs nothing; where the host can do it, if not given.
 
         Raises:
+            TypeError: `async_fn` cannot be called; a coroutine object is closed.
             ValueError: virtual time is asked of a host that has none.
             RuntimeError: the host cannot run here; the reason is that of `missing()`.
             TasksLeftAlive: it returned while tasks that it had started were still alive.
@@ -98,6 +100,7 @@ class Host:
             Deadlock: in virtual time, nothing can ever happen again.
         """
         __tracebackhide__ = True  # pytest then shows the caller's frames alone; so below
+        check_function(async_fn, "run()")
         runner = self.runner
         if virtual_time or (virtual_time is None and self.virtual):
             if not self.virtual:
@@ -377,6 +380,7 @@ def run(
         LoopReportedError: an error reached nobody but asyncio's exception handler.
         Deadlock: in virtual time, every task waits for what cannot happen.
         LookupError: there is no such host.
+        TypeError: `async_fn` cannot be called; a coroutine object is closed.
         RuntimeError: the host cannot run here, since a package or a newer Python is needed.
         ValueError: virtual time is asked of a host that has none, as uvloop.
     """
