@@ -24,8 +24,13 @@ def group(name: str) -> tuple[str, ...]:
 
 
 def run_tests(session: nox.Session, *selected: str) -> None:
-    # by file: the tests of the conformance runner, which start processes, go on beside all others
-    session.run("pytest", "-n", "logical", "--dist", "loadfile", *selected, *session.posargs)
+    # by file, the conformance runner's early: its tests start processes and take longest, beside all others
+    session.run(
+        "pytest",
+        *("-n", "logical", "--dist", "loadfile", "--no-loadscope-reorder"),
+        *selected,
+        *session.posargs,
+    )
     session.run("python", "-m", "interloop.conformance")
 
 
@@ -45,7 +50,8 @@ def lowest(session: nox.Session) -> None:
     constraints = Path(session.create_tmp(), "lowest.txt")
     constraints.write_text("\n".join(bound.replace(">=", "==") for bound in sorted(bounds)), "utf-8")
     session.install("-c", str(constraints), ".[conformance,trio]", *group("tests"))
-    run_tests(session)
+    # random programs and benchmarks: for our own code, which is the same with every version of the hosts
+    run_tests(session, "--ignore=tests/model", "--ignore=tests/test_benchmarks.py")
 
 
 @nox.session(python=ALL_HOSTS)

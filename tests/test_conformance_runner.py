@@ -164,7 +164,7 @@ def test_a_host_that_keeps_dying_is_given_up(tmp_path: Path) -> None:
     assert code == FAILED
     messages = Counter(failure["message"] for failure in report["failures"])
     assert messages.keys() == {"the process ended with exit code 7", "not run: the host had to be given up"}
-    assert 10 <= messages["the process ended with exit code 7"] <= 13  # four processes at once
+    assert 10 <= messages["the process ended with exit code 7"] <= 17  # eight processes at once
 
 
 def test_a_host_that_is_not_installed_is_listed_and_never_passes(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from ._report import NOT_RUN, HostRun, Report, TestRun
 
 HERE = Path(__file__).parent
 MAX_DEATHS = 10  # of a host's processes; then it is given up
-REAL_TIME_PARTS = 4
+REAL_TIME_PARTS = 8
 MACHINERY = tuple(f"{os.sep}{package}{os.sep}" for package in ("_pytest", "pluggy"))
 USERS_OWN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 ENDED = (0, 1, 5)  # pytest's exit codes when all passed, some failed, or there was none
