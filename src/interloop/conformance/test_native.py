@@ -1530,7 +1530,7 @@ async def test_the_native_group_is_one_of_asyncio_that_has_been_entered() -> Non
         context.run(variable.set, "set")
         assert await native.create_task(value_of(variable), context=context) == "set"
         with pytest.raises(TypeError, match="expects a coroutine object"):
-            native.create_task(None)  # type: ignore[arg-type]
+            native.create_task(cast(Any, None))
     assert task.result() == "result"
     with pytest.raises(RuntimeError, match="is finished"):
         native.create_task(asyncio.sleep(0))
