@@ -19,6 +19,7 @@ import interloop.conformance as conformance_suite
 pytestmark = pytest.mark.timeout(120)
 
 CONFORMS, FAILED, USAGE = 0, 1, 2
+TESTS_OF_W2 = 10
 
 HOSTS = dedent(
     """
@@ -88,7 +89,7 @@ def report_of(directory: Path, *options: str) -> tuple[int, dict[str, Any]]:
 def test_a_host_that_conforms(tmp_path: Path) -> None:
     run = conformance(tmp_path, "--host", "asyncio", "--rule", "W2")
     assert run.returncode == CONFORMS, run.stderr
-    assert run.stdout.splitlines()[-1] == "9 passed, 0 failed"
+    assert run.stdout.splitlines()[-1] == f"{TESTS_OF_W2} passed, 0 failed"
 
 
 def test_several_hosts_and_rules(tmp_path: Path) -> None:
@@ -112,8 +113,8 @@ def test_a_broken_host_fails(tmp_path: Path) -> None:
     assert code == FAILED
     assert not report["conforms"]
     assert report["cells"]["W2"]["their_hosts:fails_w2"]["outcome"] == "failed"
-    failure = report["failures"][0]
-    assert failure["test"].startswith("test_waiting.py::test_a_negative_or_nan_sleep_is_refused[their_hosts:")
+    test = "test_waiting.py::test_a_negative_or_nan_sleep_is_refused[their_hosts:fails_w2-nan]"
+    [failure] = [failure for failure in report["failures"] if failure["test"] == test]
     assert failure["rules"] == ["W2"]
     assert "DID NOT RAISE" in failure["message"]
     assert "await sleep(seconds)" in failure["details"] or "with pytest.raises" in failure["details"]
@@ -122,18 +123,19 @@ def test_a_broken_host_fails(tmp_path: Path) -> None:
 def test_failures_are_named_with_their_cause(tmp_path: Path) -> None:
     run = conformance(tmp_path, "--host", "their_hosts:fails_w2", "--rule", "W2")
     assert run.returncode == FAILED
-    assert "FAIL 8" in run.stdout
+    assert f"FAIL {TESTS_OF_W2 - 1}" in run.stdout
     assert "test_sleeping_until_nan_is_refused" not in run.stdout
     assert "test_a_negative_or_nan_sleep_is_refused[their_hosts:fails_w2-nan]  W2" in run.stdout
     assert "DID NOT RAISE" in run.stdout
-    assert run.stdout.splitlines()[-1] == "1 passed, 8 failed"
+    assert run.stdout.splitlines()[-1] == f"1 passed, {TESTS_OF_W2 - 1} failed"
 
 
 def test_a_declared_deviation_is_no_failure(tmp_path: Path) -> None:
     code, report = report_of(tmp_path, "--host", "their_hosts:declares_w2")
     assert code == CONFORMS
     cell = report["cells"]["W2"]["their_hosts:declares_w2"]
-    assert (cell["outcome"], cell["failed"], cell["reason"]) == ("deviates", 8, "it takes any number")
+    assert (cell["outcome"], cell["reason"]) == ("deviates", "it takes any number")
+    assert cell["failed"] == TESTS_OF_W2 - 1
 
 
 def test_a_host_that_never_runs_the_function(tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_a_host_that_never_runs_the_function(tmp_path: Path) -> None:
 def test_a_test_that_hangs_fails_and_the_others_run(tmp_path: Path) -> None:
     code, report = report_of(tmp_path, "--host", "their_hosts:hangs_once", "--timeout", "5")
     assert code == FAILED
-    assert report["cells"]["W2"]["their_hosts:hangs_once"]["passed"] == 8
+    assert report["cells"]["W2"]["their_hosts:hangs_once"]["passed"] == TESTS_OF_W2 - 1
     [failure] = report["failures"]
     assert failure["message"] == "Timeout (0:00:06)!"
     assert "in hangs_once" in failure["details"]
@@ -155,12 +157,12 @@ def test_a_test_that_hangs_fails_and_the_others_run(tmp_path: Path) -> None:
 def test_a_process_that_dies_is_a_failure_and_the_others_run(tmp_path: Path) -> None:
     code, report = report_of(tmp_path, "--host", "their_hosts:dies_once")
     assert code == FAILED
-    assert report["cells"]["W2"]["their_hosts:dies_once"]["passed"] == 8
+    assert report["cells"]["W2"]["their_hosts:dies_once"]["passed"] == TESTS_OF_W2 - 1
     assert [failure["message"] for failure in report["failures"]] == ["the process ended with exit code 0"]
 
 
 def test_a_host_that_keeps_dying_is_given_up(tmp_path: Path) -> None:
-    code, report = report_of(tmp_path, "--host", "their_hosts:always_dies", "--rule", "W3")
+    code, report = report_of(tmp_path, "--host", "their_hosts:always_dies", "--rule", "G10")
     assert code == FAILED
     messages = Counter(failure["message"] for failure in report["failures"])
     assert messages.keys() == {"the process ended with exit code 7", "not run: the host had to be given up"}

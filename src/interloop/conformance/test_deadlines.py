@@ -763,6 +763,16 @@ async def test_an_integer_is_a_number_of_seconds() -> None:
     assert when - current_time() == pytest.approx(10**6, rel=0.01)
 
 
+@rule("L4", "C4")
+async def test_a_delay_that_no_clock_can_show_is_refused() -> None:
+    with pytest.raises(ValueError, match="too large"):
+        deadline(10**400)
+    with pytest.raises(ValueError, match="too large"):
+        deadline(at=10**400)
+    with pytest.raises(ValueError, match="too large"):
+        await shield(checkpoint(), timeout=10**400)
+
+
 # L5: reschedule moves a running deadline, later or earlier
 
 

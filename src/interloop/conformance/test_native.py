@@ -15,7 +15,7 @@ from itertools import product
 from math import inf
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import pytest
 

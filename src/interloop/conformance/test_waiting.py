@@ -12,7 +12,6 @@ from interloop import (
     current_deadline,
     current_time,
     deadline,
-    shield,
     sleep,
     sleep_until,
     task_group,
@@ -80,18 +79,12 @@ async def test_a_negative_or_nan_sleep_is_refused(seconds: float) -> None:
         await sleep(seconds)
 
 
-@rule("W2", "L4", "C4")
-async def test_an_integer_that_no_clock_can_show_is_refused() -> None:
+@rule("W2")
+async def test_a_sleep_that_no_clock_can_show_is_refused() -> None:
     with pytest.raises(ValueError, match=r"sleep\(\) expects a number of seconds, got an integer"):
         await sleep(10**400)
     with pytest.raises(ValueError, match="too large"):
         await sleep_until(10**400)
-    with pytest.raises(ValueError, match="too large"):
-        deadline(10**400)
-    with pytest.raises(ValueError, match="too large"):
-        deadline(at=10**400)
-    with pytest.raises(ValueError, match="too large"):
-        await shield(checkpoint(), timeout=10**400)
 
 
 @rule("W2")
