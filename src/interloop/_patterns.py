@@ -146,8 +146,8 @@ async def first(*coros: _Coro[T]) -> T:
         try:
             result = await coro
         except Exception as error:
-            if results or current_deadline() == -inf:
-                raise  # an error in clean-up
+            if current_deadline() == -inf:
+                raise  # an error in clean-up, after a success or a cancellation from outside
             failures.append(error)
         else:
             if not results:

@@ -173,8 +173,9 @@ async def _run(
         if task is not None:
             task._raised = raised
             task._cancelled = raised is None
-        if failed or raised is None:
+        if failed:
             raise
+        # G5: a cancellation from outside comes out of the group's end, once and not once for each child
     finally:
         if task is not None:
             task._end()
@@ -272,9 +273,8 @@ class TaskGroup(abc.TaskGroup):
             coro.close()
             raise not_entered(self)
         if name is None:
-            name = getattr(coro, "__qualname__", None) or repr(
-                coro
-            )  # as trio names a task after its function
+            # as trio names a task after its function
+            name = getattr(coro, "__qualname__", None) or repr(coro)
         return Task(self, str(name))
 
     def _start(self, task: Task[T], coro: Coroutine[Any, Any, T], context: Context | None) -> None:
@@ -371,8 +371,6 @@ class TaskGroup(abc.TaskGroup):
             raise left_out_of_order(self)
 
         self._in_body = False
-        if exc is not None:
-            self._drop_queue()
         self._end_background()
         combined: BaseException | None = None
         swallowed: bool | None = None
@@ -479,9 +477,7 @@ class Deadline(abc.Deadline):
         self._task = None
         try:
             swallowed = self.native.__exit__(exc_type, exc, tb)
-        except RuntimeError as corrupted:
-            if corrupted.__context__ is not exc or corrupted is exc:
-                raise
+        except RuntimeError as corrupted:  # trio's own word for it; errors of the block come in a group
             raise left_out_of_order(self) from corrupted
         if exc is not None and swallowed and expired and not self._suppress:
             raise DeadlineExceeded from exc  # L1

@@ -1542,6 +1542,31 @@ async def values() -> AsyncGenerator[str, None]:
         yield "value"
 
 
+@rule("G3")
+async def test_an_async_generator_can_be_closed_inside_a_group() -> None:
+    generator = values()
+    assert await anext(generator) == "value"
+    await generator.aclose()
+
+
+@rule("G3")
+async def test_a_generator_exit_alone_is_raised_bare() -> None:
+    with pytest.raises(GeneratorExit):
+        async with task_group() as tg:
+            tg.create_task(sleep_forever())
+            raise GeneratorExit
+
+
+@rule("G3")
+async def test_a_generator_exit_is_raised_together_with_the_errors_of_children() -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.create_task(fail_when_cancelled(OSError("while disconnecting")))
+            await settle()
+            raise GeneratorExit
+    assert {type(error) for error in caught.value.exceptions} == {GeneratorExit, OSError}
+
+
 @rule("G9")
 async def test_an_async_generator_closed_by_another_task_is_told_so() -> None:
     generator = values()

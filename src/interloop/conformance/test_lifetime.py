@@ -606,6 +606,40 @@ async def test_a_scope_around_reaches_waiting_children_although_all_others_are_s
 
 
 @rule("G14", "C6")
+async def test_a_scope_around_reaches_waiting_children_although_one_of_them_has_left_the_queue(
+    tick: float,
+) -> None:
+    waiting: list[Task[None]] = []
+    log: list[str] = []
+
+    async def inside() -> None:
+        async with task_group(limit=1) as tg:
+            tg.create_task(clean_up(4 * tick, log))
+            gave_up = tg.create_task(checkpoint())
+            waiting.append(tg.create_task(checkpoint()))
+            gave_up.cancel()
+
+    async with task_group() as outer:
+        task = outer.create_task(inside())
+        await sleep(tick)
+        task.cancel()
+        await sleep(tick)
+        assert log == []
+        assert waiting[0].cancelled()
+
+
+@rule("G14", "G8")
+async def test_a_finished_group_with_a_limit_refuses_each_time() -> None:
+    async with task_group(limit=1) as tg:
+        pass
+    for _ in range(2):
+        coro = checkpoint()
+        with pytest.raises(RuntimeError, match="is finished"):
+            tg.create_task(coro)
+        assert getcoroutinestate(coro) == CORO_CLOSED
+
+
+@rule("G14", "C6")
 async def test_a_child_that_would_wait_in_a_cancelled_scope_is_cancelled_although_others_are_slow_to_stop(
     tick: float,
 ) -> None:

@@ -1568,5 +1568,26 @@ async def test_the_native_group_is_a_nursery_and_the_native_deadline_a_cancel_sc
         await sleep_forever()
 
 
+@rule("N4", only="trio")
+async def test_a_deadline_cancelled_through_its_native_scope_has_not_expired() -> None:
+    async with deadline(LONG) as limit:
+        limit.native.cancel()
+        await sleep_forever()
+    assert not limit.expired()
+
+
+@rule("N4", "L9", only="trio")
+async def test_the_native_scope_of_a_deadline_is_there_before_entry_and_counts_from_it(tick: float) -> None:
+    limit = deadline(5)
+    native = limit.native
+    assert native.deadline == inf
+    await sleep(tick)
+    earliest = current_time() + 5
+    async with limit:
+        assert limit.native is native
+        assert earliest <= native.deadline <= current_time() + 5
+    assert deadline(at=earliest).native.deadline == earliest
+
+
 async def value_of(variable: ContextVar[str]) -> str:
     return variable.get()

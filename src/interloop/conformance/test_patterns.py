@@ -1143,3 +1143,14 @@ async def test_whoever_still_iterates_when_the_block_is_left_is_told_so(tick: fl
         async with as_completed([answer(1), sleep_forever()]) as results:
             tg.create_task(iterate(results))
             await sleep(tick)
+
+
+@rule("P1", "P2")
+@pytest.mark.parametrize("pattern", [gather, first])
+async def test_a_list_in_the_place_of_arguments_is_refused_and_its_coroutines_are_closed(
+    pattern: Any,
+) -> None:
+    coros = [checkpoint(), checkpoint()]
+    with pytest.raises(TypeError, match=r"got \[<coroutine .*; unpack it with a `\*`"):
+        await pattern(coros)
+    assert [getcoroutinestate(coro) for coro in coros] == [CORO_CLOSED] * 2

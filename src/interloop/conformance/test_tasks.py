@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -143,6 +145,33 @@ async def test_the_repr_of_a_task_tells_whether_it_has_ended() -> None:
     assert before == "<Task 'first' [running]>"
     assert repr(done) == "<Task 'first' [done]>"
     assert repr(cancelled) == "<Task 'second' [cancelled]>"
+
+
+class Wrapped(Coroutine[Any, Any, int]):
+    """A coroutine object that is none of Python's own, and has no name."""
+
+    def __init__(self) -> None:
+        self._coro = answer()
+
+    def send(self, value: Any) -> Any:
+        return self._coro.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coro.throw(*error)
+
+    def close(self) -> None:
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, Any, int]:
+        return self._coro.__await__()
+
+
+@rule("T1", only="trio")
+async def test_without_a_name_a_task_is_named_after_its_coroutine() -> None:
+    async with task_group() as tg:
+        assert tg.create_task(answer()).get_name() == "answer"
+        wrapped = Wrapped()
+        assert tg.create_task(wrapped).get_name() == repr(wrapped)
 
 
 # T2: awaiting a task gives its result, TaskFailed or TaskCancelled
