@@ -221,13 +221,13 @@ def test_leaving_takes_a_native_cancellation_back(host: str) -> None:
 def test_the_order_is_the_same_each_time(host: str) -> None:
     async def main() -> None:
         async def note(n: int) -> None:
-            for _ in range(5):
+            for _ in range(3):
                 await checkpoint()
                 order.append(n)
 
         order.clear()
         async with task_group() as tg:
-            for n in range(10):
+            for n in range(5):
                 tg.create_task(note(n))
 
     order: list[int] = []

@@ -12,7 +12,10 @@ import pytest
 
 from interloop import checkpoint, current_time, deadline, sleep, sleep_forever, task_group
 from interloop._timers import FEW_DEAD, Timers
+from interloop.conformance import rule
 from interloop.testing import VirtualTimeLoop
+
+pytestmark = rule("L1", host="asyncio")  # the mutants of `_timers.py` are judged by these tests too
 
 DAY = 86_400.0
 
@@ -137,6 +140,45 @@ def test_a_place_that_is_dead_rings_for_nobody() -> None:
         assert current_time() == 5
 
     run(main)
+
+
+def dead_places() -> int:
+    new, heap = timers()._new, timers()._heap
+    living = {deadline for deadline in new if deadline._timer is new}  # one put back has two places
+    return places() - len(living) - sum(entry[2]._timer is entry for entry in heap)
+
+
+def test_every_deadline_keeps_its_time_and_every_dead_place_is_counted() -> None:
+    chance = random.Random(2)
+    times = [10 + number / 16 for number in range(400)]
+    chance.shuffle(times)
+    expired: list[tuple[float, float]] = []
+
+    async def wait(when: float) -> None:
+        async with deadline(at=when, suppress=True) as limit:
+            if when > 3:
+                await sleep(chance.choice([2, 4]))  # half of them is open when the timer rings at 3
+                if chance.random() < 0.6:
+                    return
+            for _ in range(chance.randrange(3)):
+                limit.reschedule(None)
+                limit.reschedule(when)
+            await sleep_forever()
+        expired.append((when, current_time()))
+
+    async def main() -> None:
+        async with task_group() as tg:
+            for when in times:
+                tg.create_task(wait(when))
+            tg.create_task(wait(3))
+            for _ in range(400):
+                await sleep(0.1)
+                assert timers()._dead == dead_places()
+
+    run(main)
+    assert len(expired) > 100
+    assert expired == sorted(expired)
+    assert all(when == at for when, at in expired)
 
 
 @pytest.mark.parametrize("early", [0.0005, 0.5])

@@ -29,6 +29,7 @@ from .mutants import Mutant, mutants
 
 PACKAGE = Path(interloop.__file__).parent
 SUITE = Path(interloop.conformance.__file__).parent
+TIMERS = Path(__file__).parents[1] / "test_timers.py"  # what a timer costs is no matter of the contract
 LIST = Path(__file__).with_name("survivors.toml")
 FILES = [
     "_dispatch.py",
@@ -152,7 +153,7 @@ def judge(found: list[Mutant], rules: list[str], results: Results, console: Cons
             progress.update(bar, advance=1, description=verdict.mutant.file.name)
             progress.refresh()
 
-        suite = [str(SUITE), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}"]
+        suite = [str(SUITE), str(TIMERS), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}"]
         suite += [f"--host={host}" for host in ON if not HOSTS[host].missing()]
         suite += [f"--rule={rule}" for rule in rules]
         suite += [f"--ignore={SUITE / 'test_plugins.py'}"]  # it runs pytest in other processes

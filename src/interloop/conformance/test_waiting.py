@@ -72,6 +72,25 @@ async def test_a_checkpoint_takes_no_time(pause: Pause, tick: float) -> None:
     assert current_time() == pytest.approx(before, abs=tick / 2)
 
 
+@rule("W1", "W3")
+async def test_sleeping_until_a_time_takes_what_is_left_of_it(tick: float) -> None:
+    log: list[str] = []
+
+    async def sleep_for(seconds: float) -> None:
+        await sleep(seconds)
+        log.append("for")
+
+    async def sleep_till(when: float) -> None:
+        await sleep_until(when)
+        log.append("until")
+
+    await sleep(4 * tick)  # so that the clock does not show next to nothing
+    async with task_group() as tg:
+        tg.create_task(sleep_for(4 * tick))
+        tg.create_task(sleep_till(current_time() + 2 * tick))
+    assert log == ["until", "for"]
+
+
 @rule("W2")
 @pytest.mark.parametrize("seconds", [-1, -0.001, -inf, nan])
 async def test_a_negative_or_nan_sleep_is_refused(seconds: float) -> None:
