@@ -561,7 +561,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
             self._cancel()
 
     def _finished(self) -> bool:
-        return self._entered and not self._in_body and not self._tasks and not self._ordinary
+        return not self._in_body and not self._tasks and not self._ordinary
 
     def _child_ended(self, native: asyncio.Task[Any]) -> None:
         self._tasks.discard(native)  # G11

@@ -1302,6 +1302,26 @@ async def test_a_group_that_was_not_entered_refuses_a_task() -> None:
     assert getcoroutinestate(coro) == CORO_CLOSED
 
 
+@rule("G8", only="asyncio")
+async def test_a_coroutine_that_the_loop_refuses_is_closed_and_takes_no_slot() -> None:
+    def refuse(*args: object, **options: object) -> Any:
+        raise ZeroDivisionError
+
+    loop = asyncio.get_running_loop()
+    factory = loop.get_task_factory()
+    coro = checkpoint()
+    async with task_group(limit=1) as tg:
+        loop.set_task_factory(refuse)
+        try:
+            with pytest.raises(ZeroDivisionError):
+                tg.create_task(coro)
+        finally:
+            loop.set_task_factory(factory)
+        assert getcoroutinestate(coro) == CORO_CLOSED
+        task = tg.create_task(checkpoint())
+    assert task.result() is None
+
+
 async def finish_quietly() -> TaskGroup:
     async with task_group() as tg:
         tg.create_task(checkpoint())

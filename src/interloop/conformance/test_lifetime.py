@@ -628,6 +628,19 @@ async def test_a_scope_around_reaches_waiting_children_although_one_of_them_has_
         assert waiting[0].cancelled()
 
 
+@rule("G14")
+async def test_a_child_that_has_waited_spawns_in_its_first_step_although_it_is_the_only_one_left() -> None:
+    log: list[str] = []
+
+    async def spawn() -> None:
+        tg.create_task(note(log, "spawned"))
+
+    async with task_group(limit=1) as tg:
+        tg.create_task(checkpoint())
+        tg.create_task(spawn())
+    assert log == ["spawned"]
+
+
 @rule("G14", "G8")
 async def test_a_finished_group_with_a_limit_refuses_each_time() -> None:
     async with task_group(limit=1) as tg:

@@ -166,6 +166,33 @@ class Wrapped(Coroutine[Any, Any, int]):
         return self._coro.__await__()
 
 
+@rule("T1", "G8")
+async def test_a_coroutine_object_of_another_type_is_a_child_like_any_other() -> None:
+    async with task_group() as tg:
+        task = tg.create_task(Wrapped())
+    assert task.result() == 42
+
+
+@rule("G7")
+async def test_a_coroutine_object_of_another_type_begins_in_a_cancelled_group() -> None:
+    log: list[str] = []
+
+    class Noted(Wrapped):
+        def __await__(self) -> Generator[Any, Any, int]:
+            log.append("started")
+            return super().__await__()
+
+        def send(self, value: Any) -> Any:
+            if not log:
+                log.append("started")
+            return super().send(value)
+
+    async with task_group() as tg:
+        tg.cancel()
+        tg.create_task(Noted())
+    assert log == ["started"]
+
+
 @rule("T1", only="trio")
 async def test_without_a_name_a_task_is_named_after_its_coroutine() -> None:
     async with task_group() as tg:
