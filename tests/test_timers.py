@@ -181,6 +181,21 @@ def test_every_deadline_keeps_its_time_and_every_dead_place_is_counted() -> None
     assert all(when == at for when, at in expired)
 
 
+def test_the_place_of_one_that_was_found_to_be_overdue_is_counted() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        for _ in range(3):
+            with deadline(1, suppress=True) as limit, deadline(DAY):
+                loop._now += 2
+                assert limit.expired()
+                assert timers()._dead == dead_places() == 1
+            await sleep(1)
+            assert timers()._dead == dead_places()
+
+    run(main)
+
+
 @pytest.mark.parametrize("early", [0.0005, 0.5])
 def test_a_timer_that_rings_early_expires_what_it_was_set_for(early: float) -> None:
     async def main() -> None:

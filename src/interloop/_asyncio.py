@@ -620,7 +620,6 @@ class TaskGroup(_Scope, abc.TaskGroup):
                     await _turn()
                 except CancelledError as outer:
                     cancellation = outer
-                outer_scope_cancelled = parent is not None and parent._cancelled
                 if cancellation is None and outer_scope_cancelled:
                     cancellation = CancelledError()
 

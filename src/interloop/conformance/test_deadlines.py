@@ -291,6 +291,31 @@ async def test_a_timeout_error_that_the_block_raised_after_expiry_is_kept(
     assert caught.value is error
 
 
+@rule("L2", only="asyncio")
+async def test_an_error_in_clean_up_after_expiry_shows_that_there_was_a_timeout(tick: float) -> None:
+    with pytest.raises(OSError, match="while disconnecting") as caught:
+        async with deadline(tick):
+            try:
+                await sleep_forever()
+            finally:
+                try:
+                    raise KeyError("session")
+                except KeyError:
+                    raise OSError("while disconnecting")
+    assert isinstance(caught.value.__context__, KeyError)
+    timeout = caught.value.__context__.__context__
+    assert isinstance(timeout, TimeoutError)
+    assert isinstance(timeout.__cause__, asyncio.CancelledError)
+    assert timeout.__context__ is timeout.__cause__
+
+
+@rule("L2", only="asyncio")
+async def test_a_cancellation_that_nobody_asked_for_is_no_timeout() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        async with deadline(1000):
+            raise asyncio.CancelledError
+
+
 @rule("L2")
 async def test_the_errors_of_a_group_in_the_block_are_raised_after_expiry(tick: float) -> None:
     async def disconnect() -> None:
@@ -771,6 +796,14 @@ async def test_a_delay_that_no_clock_can_show_is_refused() -> None:
         deadline(at=10**400)
     with pytest.raises(ValueError, match="too large"):
         await shield(checkpoint(), timeout=10**400)
+
+
+@rule("L4", "L7")
+@pytest.mark.parametrize("delay", [0, -0.5])
+async def test_without_time_left_the_block_is_cancelled_from_its_first_line(delay: float) -> None:
+    with deadline(delay, suppress=True):
+        assert current_deadline() == -inf
+        await checkpoint()
 
 
 # L5: reschedule moves a running deadline, later or earlier
@@ -1265,6 +1298,17 @@ async def test_not_expired_when_an_outer_cancellation_came_in_time(tick: float) 
         async with limit:
             await sleep_forever()
     assert not limit.expired()
+
+
+@rule("L8")
+async def test_expired_at_its_very_time(tick: float) -> None:
+    async with deadline(tick) as limit:
+        compute(tick)
+    assert limit.expired()
+    async with deadline(tick, suppress=True) as limit:
+        compute(tick)
+        assert limit.expired()
+        await checkpoint()
 
 
 @rule("L8")

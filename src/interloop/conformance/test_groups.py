@@ -1302,6 +1302,61 @@ async def test_a_group_that_was_not_entered_refuses_a_task() -> None:
     assert getcoroutinestate(coro) == CORO_CLOSED
 
 
+@rule("G9", only="asyncio")  # trio ends the task with an error of its own as well
+async def test_errors_of_children_are_the_cause_of_the_error_of_a_group_left_out_of_order() -> None:
+    outer, inner = task_group(), task_group()
+    await outer.__aenter__()
+    await inner.__aenter__()
+    outer.create_task(fail(OSError("no route")))
+    with pytest.raises(RuntimeError, match="is being left while") as caught:
+        await outer.__aexit__(None, None, None)
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
+    assert [type(error) for error in leaves(caught.value.__cause__)] == [OSError]
+    with suppress(asyncio.CancelledError):
+        await inner.__aexit__(None, None, None)
+
+
+@rule("G4")
+@in_every_scope
+async def test_a_body_that_fails_in_the_place_of_the_cancellation_does_not_run_on_outside(
+    enclosing: Enclosing, tick: float
+) -> None:
+    log: list[str] = []
+
+    async def inside() -> None:
+        try:
+            async with task_group():
+                try:
+                    await sleep_forever()
+                finally:
+                    raise OSError("while disconnecting")
+        except ExceptionGroup:
+            log.append("handled")
+        await checkpoint()
+        log.append("ran on")
+
+    await enclosing(tick, inside)
+    assert log == ["handled"]
+
+
+@rule("G11", only="asyncio")
+@pytest.mark.usefixtures("no_collection")
+async def test_a_cancellation_that_has_passed_through_a_group_is_freed(tick: float) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def child() -> None:
+        async with deadline(tick, suppress=True):
+            try:
+                async with task_group() as tg:
+                    tg.create_task(sleep_forever())
+            except asyncio.CancelledError as cancellation:
+                alive.add(cancellation)
+                raise
+
+    await child()
+    assert count(alive) == 0
+
+
 @rule("G8", only="asyncio")
 async def test_a_coroutine_that_the_loop_refuses_is_closed_and_takes_no_slot() -> None:
     def refuse(*args: object, **options: object) -> Any:

@@ -1553,6 +1553,16 @@ async def test_the_native_timeout_is_one_of_asyncio_that_has_been_entered() -> N
     assert native.expired()
 
 
+@rule("N2", only="asyncio")
+async def test_the_native_timeout_moves_the_deadline(tick: float) -> None:
+    began = current_time()
+    async with deadline(LONG, suppress=True) as limit:
+        limit.native.reschedule(began + tick)
+        await sleep_forever()
+    assert limit.expired()
+    assert current_time() < began + LONG
+
+
 @rule("N4", only="trio")
 async def test_the_native_group_is_a_nursery_and_the_native_deadline_a_cancel_scope() -> None:
     import trio
