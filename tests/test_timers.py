@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import ExitStack
 from threading import Thread
 from typing import Any
 
@@ -109,6 +110,26 @@ def test_dead_places_are_fewer_than_the_living_and_a_few(delay: float) -> None:
 
     run(main)
     assert most_dead <= FEW_DEAD
+
+
+@pytest.mark.parametrize("rung", [False, True])
+@pytest.mark.parametrize(("living", "most_dead"), [(60, FEW_DEAD), (200, 100)])
+def test_it_is_tidied_up_when_more_than_a_few_and_more_than_half_are_dead(
+    living: int, most_dead: int, rung: bool
+) -> None:
+    async def main() -> None:
+        with ExitStack() as stack:
+            limits = [stack.enter_context(deadline(DAY)) for _ in range(living)]
+            if rung:
+                with deadline(1, suppress=True):
+                    await sleep_forever()
+            dead = []
+            for limit in limits[: most_dead + 1]:
+                limit.reschedule(None)
+                dead.append(timers()._dead)
+            assert dead == [*range(1, most_dead + 1), 0]
+
+    run(main)
 
 
 def test_a_deadline_that_is_taken_out_and_put_back_does_not_pile_up() -> None:

@@ -633,7 +633,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
                 if from_outside and (outer_scope_cancelled or cancellation or _came_of_cancellation(exc)):
                     _deliver_again(task, tree, cancellation)
                 if self._errors == [exc] and isinstance(exc, GeneratorExit):
-                    return False  # G3: lets an async generator be closed, as asyncio does from 3.15 on
+                    return None  # G3: lets an async generator be closed, as asyncio does from 3.15 on
                 raise _error_to_raise(self._errors) from None
             if cancellation is None:
                 return None
@@ -642,7 +642,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
             if own_cancellation:
                 cancellation = tree.take_held_back(task) or cancellation
             if cancellation is exc:
-                return False  # G5
+                return None  # G5
             raise cancellation
         finally:
             # G11: no cycle from an exception through its traceback to this frame, and nothing kept after exit

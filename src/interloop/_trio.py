@@ -202,11 +202,12 @@ class TaskGroup(abc.TaskGroup):
         "_queue_watch",
     )
 
+    _in_body: bool  # from entry on
+
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
         self._manager = trio.open_nursery(strict_exception_groups=True)
         self._nursery: trio.Nursery | None = None
         self._cancel_before_entry = False
-        self._in_body = False
         self._left = False
         self._limit = limit
         self._defer_errors = defer_errors
@@ -387,14 +388,14 @@ class TaskGroup(abc.TaskGroup):
             if isinstance(errors, BaseExceptionGroup):
                 self._error_list().extend(errors.exceptions)
             if self._errors == [exc] and isinstance(exc, GeneratorExit):
-                return False  # G3: lets an async generator be closed, as on asyncio
+                return None  # G3: lets an async generator be closed, as on asyncio
             if self._errors:
                 raise self._errors.group() from None
             if combined is None:
                 await trio.lowlevel.checkpoint_if_cancelled()  # G13
                 return swallowed
             if isinstance(exc, trio.Cancelled):
-                return False  # G5
+                return None  # G5
             raise first_leaf(combined)  # G5
         finally:
             # G11: no cycle from an exception through its traceback to this frame

@@ -1260,6 +1260,12 @@ async def test_a_deadline_already_past_leaves_no_time_to_hand_on() -> None:
 
 
 @rule("L8")
+async def test_the_repr_of_a_deadline_shows_milliseconds() -> None:
+    with deadline(at=1e9 + 0.23456) as limit:
+        assert repr(limit) == "<Deadline [active] when=1000000000.235>"
+
+
+@rule("L8")
 async def test_not_expired_before_entry(tick: float) -> None:
     assert not deadline(1000 * tick).expired()
     assert not deadline(0).expired()

@@ -18,6 +18,7 @@ from interloop import (
     TaskCancelled,
     as_completed,
     checkpoint,
+    current_backend,
     current_deadline,
     deadline,
     first,
@@ -1154,3 +1155,33 @@ async def test_a_list_in_the_place_of_arguments_is_refused_and_its_coroutines_ar
     with pytest.raises(TypeError, match=r"got \[<coroutine .*; unpack it with a `\*`"):
         await pattern(coros)
     assert [getcoroutinestate(coro) for coro in coros] == [CORO_CLOSED] * 2
+
+
+async def name_of_the_task() -> str:
+    if current_backend() == "trio":
+        import trio
+
+        return trio.lowlevel.current_task().name
+    task = asyncio.current_task()
+    assert task is not None
+    return task.get_name()
+
+
+@rule("P2", "P3")
+async def test_the_children_are_named_after_their_coroutines() -> None:
+    assert await first(name_of_the_task()) == "name_of_the_task"
+    async with as_completed([name_of_the_task()]) as results:
+        assert [name async for name in results] == ["name_of_the_task"]
+
+
+@rule("P3")
+async def test_the_child_that_takes_coroutines_from_the_source_is_named_after_the_call() -> None:
+    async def source() -> AsyncGenerator[Coroutine[Any, Any, str]]:
+        name = await name_of_the_task()
+        yield echo(name)
+
+    async def echo(name: str) -> str:
+        return name
+
+    async with as_completed(source()) as results:
+        assert [name async for name in results] == ["as_completed"]
