@@ -1339,6 +1339,23 @@ async def test_a_body_that_fails_in_the_place_of_the_cancellation_does_not_run_o
     assert log == ["handled"]
 
 
+@rule("G4")
+async def test_an_error_after_a_cancellation_that_the_body_caught_does_not_end_it() -> None:
+    log: list[str] = []
+    async with task_group() as outer:
+        outer.cancel()
+        try:
+            async with task_group():
+                with suppress(get_cancelled_exc_class()):
+                    await checkpoint()
+                raise OSError("no route")
+        except ExceptionGroup:
+            log.append("handled")
+        await checkpoint()
+        log.append("ran on")
+    assert log == ["handled"]
+
+
 @rule("G11", only="asyncio")
 @pytest.mark.usefixtures("no_collection")
 async def test_a_cancellation_that_has_passed_through_a_group_is_freed(tick: float) -> None:

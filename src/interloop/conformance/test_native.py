@@ -1553,6 +1553,23 @@ async def test_the_native_timeout_is_one_of_asyncio_that_has_been_entered() -> N
     assert native.expired()
 
 
+@rule("N3", only="asyncio")
+async def test_the_task_behind_a_shield_is_named_after_the_caller() -> None:
+    async def name() -> str:
+        await checkpoint()
+        task = asyncio.current_task()
+        assert task is not None
+        return task.get_name()
+
+    async def shielded() -> str:
+        await checkpoint()  # an eager loop before 3.14 names a task after its first step
+        return await shield(name())
+
+    async with task_group() as tg:
+        task = tg.create_task(shielded(), name="Alice")
+    assert task.result() == "shield in Alice"
+
+
 @rule("N2", only="asyncio")
 async def test_the_native_timeout_moves_the_deadline(tick: float) -> None:
     began = current_time()
