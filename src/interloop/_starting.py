@@ -106,7 +106,10 @@ async def start(
     if task.cancelled() and not status._started:
         raise TaskCancelled(f"task {task.get_name()!r} was cancelled before it called task_status.started()")
     if not status._started:
-        await backend.checkpoint()  # it may have ended by what cancels the group, as SystemExit
+        # Its end may be what cancels this task: by SystemExit, or as the last ordinary child while this is a
+        # background task (G15). asyncio tells of it in one turn of the loop, and delivers it in the next.
+        await backend.checkpoint()
+        await backend.checkpoint()
         await task
         raise RuntimeError(f"{fn!r} returned without calling task_status.started()")
     return status._value

@@ -2782,6 +2782,27 @@ async def test_the_body_that_awaits_a_waiting_child_ends_quietly_when_a_child_ca
         await tg.create_task(checkpoint())
 
 
+@rule("T5", "G15")
+async def test_a_background_task_is_cancelled_when_the_last_child_that_it_starts_ends_without_a_word(
+    tick: float,
+) -> None:
+    async def say_nothing(task_status: TaskStatus[None]) -> None:
+        await sleep(2 * tick)
+
+    async def background() -> None:
+        try:
+            await tg.start(say_nothing)
+        except get_cancelled_exc_class():
+            log.append("cancelled")
+            raise
+
+    log: list[str] = []
+    async with task_group() as tg:
+        tg.create_background_task(background())
+        await sleep(tick)
+    assert log == ["cancelled"]
+
+
 @rule("G14", "T5", "G3")
 async def test_a_failure_while_start_waits_for_a_slot_comes_out_alone() -> None:
     error = ValueError()
