@@ -6,10 +6,12 @@ trio has the tree of scopes, and a cancellation that holds until its scope is le
 is a nursery, a deadline is a cancel scope, a shield is a shielded one. What remains to be done is at the
 edges.
 
-**Leaving a group.** A nursery raises all that its tasks raised in one group, `Cancelled` among them. Here
-the errors alone are raised; a cancellation from outside comes again at the next checkpoint by itself (G4).
-Where there is nothing but `Cancelled`, one is raised bare, for trio to catch at the scope that was
-cancelled (G5). A nursery that has nothing to raise is no checkpoint, so one follows it (G13).
+**Leaving a group.** A nursery raises all that its body and its tasks raised in one group, `Cancelled` among
+them. Here the errors alone are raised; a cancellation from outside comes again at the next checkpoint by
+itself (G4). Where there is nothing but `Cancelled`, one is raised bare, for trio to catch at the scope that
+was cancelled (G5). A child raises errors alone, so that the nursery does not collect a `Cancelled` of each
+one (decision 0014). A nursery that has nothing to raise is no checkpoint, so one follows it (G13), at which
+a cancellation that reached children alone comes out too.
 
 **Outcomes.** A nursery returns nothing, and cannot cancel one of its tasks. So each child runs in a cancel
 scope of its own, inside a coroutine that keeps the outcome for the `Task` handle. A scope costs as much as a
