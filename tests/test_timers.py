@@ -49,7 +49,7 @@ def timers() -> Timers:
 
 
 def places() -> int:
-    return len(timers()._new) + len(timers()._heap)
+    return len(timers().new) + len(timers()._heap)
 
 
 def test_one_after_another_set_one_timer() -> None:
@@ -164,7 +164,7 @@ def test_a_place_that_is_dead_rings_for_nobody() -> None:
 
 
 def dead_places() -> int:
-    new, heap = timers()._new, timers()._heap
+    new, heap = timers().new, timers()._heap
     living = {deadline for deadline in new if deadline._timer is new}  # one put back has two places
     return places() - len(living) - sum(entry[2]._timer is entry for entry in heap)
 

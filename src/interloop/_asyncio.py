@@ -48,7 +48,8 @@ that is left (G15).
 from __future__ import annotations
 
 import asyncio
-from asyncio import CancelledError, current_task, get_running_loop
+import sys
+from asyncio import CancelledError, get_running_loop
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
@@ -68,8 +69,14 @@ from ._errors import (
     left_out_of_order,
     not_entered,
     not_open,
+    outside_of_tasks,
 )
 from ._timers import Entry, Timers
+
+if sys.version_info >= (3, 12):
+    from asyncio import current_task
+else:  # Python code around this, which takes a tenth of a deadline (decision 0012)
+    current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -113,8 +120,9 @@ def _tree_of(loop: asyncio.AbstractEventLoop) -> _Tree:
 
 
 def _innermost_of_current_task() -> _Node | None:
-    task = current_task()
-    return None if task is None else _tree_of(get_running_loop()).innermost_of(task)
+    loop = get_running_loop()
+    task = current_task(loop)
+    return None if task is None else _tree_of(loop).innermost_of(task)
 
 
 def _opened_inside(task: asyncio.Task[Any], outer: _Node, tree: _Tree) -> list[_Node]:
@@ -137,19 +145,20 @@ def _mark_cancelled(scope: _Node, task: asyncio.Task[Any], tree: _Tree) -> list[
     found: list[asyncio.Task[Any]] = []
     pending = [(task, scope)]
 
-    def mark(node: _Node) -> None:
+    def mark(node: _Node, task: asyncio.Task[Any]) -> None:
         if type(node) is Task:  # isinstance() takes eight times as long, as these are abstract base classes
-            found.append(node.native)
+            found.append(task)
         elif type(node) is TaskGroup:
             node._drop_queue()
-            pending.extend((child, node) for child in node._tasks)
+            pending.extend([(child, node) for child in node._tasks])
         node._cancelled = True
 
-    mark(scope)
+    mark(scope, task)
     while pending:
-        for node in _opened_inside(*pending.pop(), tree):
+        task, outer = pending.pop()
+        for node in _opened_inside(task, outer, tree):
             if not node._cancelled:
-                mark(node)
+                mark(node, task)
     return found
 
 
@@ -183,14 +192,25 @@ def _deliver_again(task: asyncio.Task[Any], tree: _Tree, cancellation: BaseExcep
 
 
 class _Queued:
-    """What a child that waits for a slot of its group's limit has in the place of a native task (G14)."""
+    """Stands in for the native task of a child that waits for a slot of its group's limit (G14)."""
 
-    __slots__ = ("left_queue", "name", "starting")
+    __slots__ = ("_name", "dropped", "left_queue", "starting")
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.starting: Coroutine[Any, Any, Any] | None = None
+        self._name = name
+        self.dropped = False
         self.left_queue = asyncio.Event()
+        # an eager loop runs the first step of a task before it hands out the task
+        self.starting: Coroutine[Any, Any, Any] | None = None
+
+    def done(self) -> bool:
+        return self.dropped
+
+    def cancelled(self) -> bool:
+        return self.dropped
+
+    def get_name(self) -> str:
+        return self._name
 
 
 class Task(abc.Task[T_co]):
@@ -205,60 +225,54 @@ class Task(abc.Task[T_co]):
         self._parent = parent
         self._cancelled = False
 
-    def _now(self) -> asyncio.Task[T_co] | _Queued:
-        if isinstance(self._native, _Queued) and self._native.starting is not None:
-            # an eager loop runs the first step of a task before it hands out the task
-            tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop)
-            return next(task for task in tasks if task.get_coro() is self._native.starting)
-        return self._native
-
     @property
     def native(self) -> asyncio.Task[T_co]:
-        now = self._now()
-        if isinstance(now, _Queued):
+        native = self._native
+        if not isinstance(native, _Queued):
+            return native
+        if native.starting is None:
             raise RuntimeError(
                 f"{self!r} has not got a slot of its group's limit, so there is no native task"
             )
-        return now
+        tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop)
+        return next(task for task in tasks if task.get_coro() is native.starting)
 
     def done(self) -> bool:
-        now = self._now()
-        return self._cancelled if isinstance(now, _Queued) else now.done()
+        return self._native.done()
 
     def cancelled(self) -> bool:
-        now = self._now()
-        if isinstance(now, _Queued):
-            return self._cancelled
-        if not now.done() or now.cancelled():
-            return now.cancelled()
-        error = now.exception()
+        if self._native.cancelled():
+            return True
+        if not self._native.done():
+            return False
+        error = self.native.exception()
         return error is not None and errors_only(error, CancelledError) is None
 
     def get_name(self) -> str:
-        now = self._now()
-        return now.name if isinstance(now, _Queued) else now.get_name()
+        return self._native.get_name()
 
     def cancel(self) -> None:
         if self._cancelled:
             return
-        now = self._now()
-        if isinstance(now, _Queued):
+        if isinstance(self._native, _Queued) and self._native.starting is None:
             self._parent._drop(self)
-        elif not now.done():
-            found = _mark_cancelled(self, now, self._parent._tree)
-            now.get_loop().call_soon(_cancel_all, found)
+        elif not self.done():
+            tree = self._parent._tree
+            tree.loop.call_soon(_cancel_all, _mark_cancelled(self, self.native, tree))
 
     async def _out_of_queue(self) -> None:
         if isinstance(self._native, _Queued) and not self._cancelled:
             await self._native.left_queue.wait()
 
     async def _wait(self) -> None:
-        await self._out_of_queue()
+        if isinstance(self._native, _Queued):
+            await self._out_of_queue()
         if self.done():
             return
-        if self.native is current_task():
+        native = self.native
+        if native is current_task(native.get_loop()):
             raise RuntimeError(f"{self!r} cannot wait for itself")
-        await _wait_for_end(self.native)
+        await _wait_for_end(native)
 
     def _value(self) -> T_co:
         return self.native.result()
@@ -275,14 +289,15 @@ def _cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
 
 async def _wait_for_end(task: asyncio.Task[Any]) -> None:
     """Wait without owning: cancelling the waiter leaves `task` alone (T3)."""
-    waiter = get_running_loop().create_future()
+    loop = get_running_loop()
+    waiter = loop.create_future()
 
     def wake(_: object) -> None:
         if not waiter.done():
             waiter.set_result(None)
 
     task.add_done_callback(wake)
-    waiting = current_task()
+    waiting = current_task(loop)
     if _awaited_by is not None:
         _awaited_by(task, waiting)
     try:
@@ -303,7 +318,11 @@ _no_longer_awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], N
 
 
 class _Scope:
-    """What a task group and a deadline share: a block in a task that can be cancelled as a whole."""
+    """What a task group and a deadline share: a block in a task that can be cancelled as a whole.
+
+    Each is entered in one piece of code, and a deadline is left in one in the usual case: with calls of what
+    they have in common a deadline would take an eighth more (decision 0012).
+    """
 
     __slots__ = (
         "__weakref__",
@@ -319,40 +338,14 @@ class _Scope:
 
     _entered: bool
     _in_body: bool
+    _task: asyncio.Task[Any] | None  # the one that is in the block, or waits at its end
 
     # from entry on
     _cancelled: bool  # by itself, or by a scope around it
     _parent: _Node | None
     _requests_at_entry: int
-    _task: asyncio.Task[Any] | None  # the one that is in the block, or waits at its end
     _tree: _Tree
     _withdraw: Callable[[], object] | None  # takes back what this scope asked of that task
-
-    def _enter(self) -> None:
-        if self._entered:
-            raise already_entered(self)
-        loop = get_running_loop()
-        task = current_task(loop)
-        if task is None:
-            raise RuntimeError(f"{self!r} must be used inside a task, and cannot determine the parent task")
-        try:
-            tree: _Tree = loop._interloop_tree  # type: ignore[attr-defined]
-        except AttributeError:
-            tree = _tree_of(loop)
-        parent = tree.innermost.get(task)
-        if parent is None and tree.starting is not None:
-            parent = tree.innermost_of(task)
-        self._task = task
-        self._tree = tree
-        self._parent = parent
-        self._requests_at_entry = task.cancelling()
-        self._cancelled = False
-        self._withdraw = None
-        self._entered = True
-        self._in_body = True
-        tree.innermost[task] = self  # type: ignore[assignment]  # every scope is a TaskGroup or a Deadline
-        if parent is not None and parent._cancelled:
-            self._cancel()  # C6: born cancelled
 
     def _cancel(self) -> None:
         if self._cancelled:
@@ -421,6 +414,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
         self._entered = False
         self._in_body = False
         self._cancelled = False
+        self._task = None
         self._limit = limit
         self._defer_errors = defer_errors
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -451,9 +445,28 @@ class TaskGroup(_Scope, abc.TaskGroup):
 
     async def __aenter__(self) -> Self:
         cancelled_before_entry = self._cancelled
-        self._enter()
-        if cancelled_before_entry:
-            self._cancel()
+        if self._entered:
+            raise already_entered(self)
+        loop = get_running_loop()
+        self._task = task = current_task(loop)
+        if task is None:
+            raise outside_of_tasks(self)
+        try:
+            self._tree = tree = loop._interloop_tree  # type: ignore[attr-defined]
+        except AttributeError:
+            self._tree = tree = _tree_of(loop)
+        parent = tree.innermost.get(task)
+        if parent is None and tree.starting is not None:
+            parent = tree.innermost_of(task)
+        self._parent = parent
+        self._requests_at_entry = task.cancelling()
+        self._cancelled = False
+        self._withdraw = None
+        self._entered = True
+        self._in_body = True
+        tree.innermost[task] = self
+        if cancelled_before_entry or (parent is not None and parent._cancelled):
+            self._cancel()  # C6: born cancelled
         return self
 
     def create_task(
@@ -541,6 +554,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
         coro.close()
         task._cancelled = True
         assert isinstance(task._native, _Queued)
+        task._native.dropped = True
         # after the cancellation is delivered, if it is the waiter's as well (T2)
         self._tree.loop.call_soon(task._native.left_queue.set)
 
@@ -578,7 +592,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
         if self._queue:
             self._start_queued()
         if not self._in_body:
-            self._end_background()
+            if self._background:
+                self._end_background()
             if not self._tasks and self._last_child_ended is not None and not self._last_child_ended.done():
                 self._last_child_ended.set_result(None)
 
@@ -590,7 +605,7 @@ class TaskGroup(_Scope, abc.TaskGroup):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        task = self._task if self._entered else None
+        task = self._task
         if task is None:
             raise not_open(self)
         self._in_body = False
@@ -714,6 +729,7 @@ class Deadline(_Scope, abc.Deadline):
         self._when = at
         self._suppress = suppress
         self._expired = False
+        self._task = None
         self._timer = None
         self._native: _NativeTimeout | None = None
 
@@ -738,12 +754,37 @@ class Deadline(_Scope, abc.Deadline):
             self._start_timer(when)
 
     def __enter__(self) -> Self:
-        self._enter()
+        if self._entered:
+            raise already_entered(self)
+        loop = get_running_loop()
+        self._task = task = current_task(loop)
+        if task is None:
+            raise outside_of_tasks(self)
+        try:
+            self._tree = tree = loop._interloop_tree  # type: ignore[attr-defined]
+        except AttributeError:
+            self._tree = tree = _tree_of(loop)
+        parent = tree.innermost.get(task)
+        if parent is None and tree.starting is not None:
+            parent = tree.innermost_of(task)
+        self._parent = parent
+        self._requests_at_entry = task.cancelling()
+        self._cancelled = False
+        self._withdraw = None
+        self._entered = True
+        self._in_body = True
+        tree.innermost[task] = self
+        if parent is not None and parent._cancelled:
+            self._cancel()  # C6: born cancelled
         delay = self._delay
         if delay is not None:
-            self._when = when = self._tree.loop.time() + delay  # L9
+            self._when = when = loop.time() + delay  # L9
             if delay > 0:
-                self._tree.timers.add(self, when)
+                timers = tree.timers
+                self._timer = new = timers.new
+                new.append(self)
+                if when < timers.set_for:
+                    timers.set(when)
             else:
                 self._ring()  # L4
         elif self._when is not None:
@@ -753,19 +794,38 @@ class Deadline(_Scope, abc.Deadline):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        task = self._task if self._entered else None
+        task = self._task
         if task is None:
             raise not_open(self)
         own_cancellation = self._expired
-        if self._timer is not None:
-            tree = self._tree
+        tree = self._tree
+        timer = self._timer
+        if timer is not None:
             self._expired = self._when <= tree.loop.time()  # type: ignore[operator]  # L8
-            tree.timers.remove(self)
+            if isinstance(timer, list) and timer[-1] is self:  # as `Timers.remove` does
+                timer.pop()
+                self._timer = None
+            else:
+                tree.timers.remove(self)
+        innermost = tree.innermost
+        if (
+            not own_cancellation
+            and self._withdraw is None
+            and innermost.get(task) is self
+            and current_task(tree.loop) is task
+        ):  # as `_leave` does
+            if self._parent is None:
+                del innermost[task]
+            else:
+                innermost[task] = self._parent
+            self._in_body = False
+            self._task = self._parent = None  # G11
+            return None
         from_outside = self._leave()
         if not own_cancellation or exc is None:
             return None
         if from_outside:
-            held_back = self._tree.take_held_back(task) if isinstance(exc, CancelledError) else None
+            held_back = tree.take_held_back(task) if isinstance(exc, CancelledError) else None
             if held_back is not None:
                 raise held_back  # G5: with its message, by which anyio's scopes know their own
             return None

@@ -51,6 +51,10 @@ def not_open(scope: object) -> RuntimeError:
     return RuntimeError(f"{scope!r} cannot be left: it was not entered, or has been left already")
 
 
+def outside_of_tasks(scope: object) -> RuntimeError:
+    return RuntimeError(f"{scope!r} must be used inside a task, and cannot determine the parent task")
+
+
 def left_in_another_task(scope: object, entered_in: str, left_in: str) -> RuntimeError:
     return RuntimeError(
         f"{scope!r} was entered in task {entered_in!r} but is being left in task {left_in!r}. "

@@ -30,26 +30,26 @@ FEW_DEAD = 50  # are not worth tidying up
 
 
 class Timers:
-    __slots__ = ("_dead", "_heap", "_loop", "_new", "_numbers", "_timer", "_timer_at")
+    __slots__ = ("_dead", "_heap", "_loop", "_numbers", "_timer", "new", "set_for")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
-        self._new: list[Deadline] = []
+        self.new: list[Deadline] = []
         self._heap: list[Entry] = []
         self._dead = 0  # places in either
         self._numbers = count()
         self._timer: TimerHandle | None = None
-        self._timer_at = inf
+        self.set_for = inf
 
     def add(self, deadline: Deadline, when: float) -> None:
-        deadline._timer = self._new
-        self._new.append(deadline)
-        if when < self._timer_at:
-            self._set_timer(when)
+        deadline._timer = self.new
+        self.new.append(deadline)
+        if when < self.set_for:
+            self.set(when)
 
     def remove(self, deadline: Deadline) -> None:
         deadline._timer = None
-        new = self._new
+        new = self.new
         if new and new[-1] is deadline:
             new.pop()
             return
@@ -61,17 +61,17 @@ class Timers:
             heapify(self._heap)
             self._dead = 0
 
-    def _set_timer(self, when: float) -> None:
+    def set(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at = when
+        self.set_for = when
         self._timer = self._loop.call_at(when, self._ring)
 
     def _ring(self) -> None:
         # A loop whose clock is coarse, such as uvloop's of whole milliseconds, rings a little early.
-        now = max(self._loop.time(), self._timer_at)
+        now = max(self._loop.time(), self.set_for)
         self._timer = None
-        self._timer_at = inf
+        self.set_for = inf
         self._sort_in_new()
         heap = self._heap
         while heap:
@@ -81,12 +81,12 @@ class Timers:
             elif when <= now:
                 deadline._ring()
             else:
-                self._set_timer(when)
+                self.set(when)
                 break
             heappop(heap)
 
     def _sort_in_new(self) -> None:
-        new = self._new
+        new = self.new
         for deadline in new:
             if deadline._timer is new:
                 assert deadline._when is not None

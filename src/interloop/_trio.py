@@ -475,14 +475,16 @@ class Deadline(abc.Deadline):
         current = current_task()
         if current is not self._task:
             raise left_in_another_task(self, self._task.name, current.name)
-        expired = self.expired()  # L8
+        assert self._scope is not None
+        if self._scope.deadline <= current_time():
+            self._expired = True  # L8
         self._in_body = False
         self._task = None
         try:
-            swallowed = self.native.__exit__(exc_type, exc, tb)
+            swallowed = self._scope.__exit__(exc_type, exc, tb)
         except RuntimeError as corrupted:  # trio's own word for it; errors of the block come in a group
             raise left_out_of_order(self) from corrupted
-        if exc is not None and swallowed and expired and not self._suppress:
+        if exc is not None and swallowed and self._expired and not self._suppress:
             raise DeadlineExceeded from exc  # L1
         return swallowed
 
