@@ -1,4 +1,4 @@
-"""Measure interloop beside its peers, show tables, and write `docs/benchmarks.md` with its plots."""
+"""Measure interloop beside its peers, show tables, and write a page with plots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .results import Results
 from .suite import EFFORTS, Step, operation_steps, other_steps
 from .tables import Table, tables
 
-DOCS = Path(__file__).parent.parent / "docs"
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
 def main() -> None:
@@ -53,7 +53,8 @@ def main() -> None:
         if table.rows and not (partial_run and table.title == "Budgets"):
             show(table, console)
     if not partial_run:
-        console.print(f"written: {write_page(results, DOCS)}")
+        write_page(results, arguments.page)
+        console.print(f"written: {arguments.page}")
         console.print("for the README:", *figures(results), sep="\n- ")
 
 
@@ -67,6 +68,9 @@ def parsed_arguments() -> argparse.Namespace:
     part.add_argument("--loop", action="append", choices=installed_loops(), help="on this loop")
     part.add_argument("--peer", action="append", choices=installed_peers("asyncio"), help="beside this one")
     parser.add_argument("--seconds", type=float, help="of each peer for each operation")
+    parser.add_argument(
+        "--page", type=Path, default=PAGE, help="where to write the page (default: %(default)s)"
+    )
     parser.set_defaults(effort="default", only=[])
     return parser.parse_args()
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import pyperf
 
 BASELINE = "sniffio"
+ROUNDS = 3  # of all packages, so that a slow minute slows all of them
 PACKAGES = (BASELINE, "interloop", "asyncio", "trio", "anyio", "quattro", "aiotools")
 
 
@@ -18,10 +19,10 @@ def import_time(package: str) -> pyperf.Benchmark:
     """An interpreter that starts, imports and ends."""
     with TemporaryDirectory() as directory:
         output = Path(directory, "import.json")
-        options = ["--quiet", "--processes", "1", "--warmups", "1", "--values", "10", "--output", str(output)]
+        runs = ["--processes=1", "--warmups=1", "--loops=1", "--values=10"]
         program = [sys.executable, "-c", f"import {package}"]
-        command = [sys.executable, "-m", "pyperf", "command", *options, "--", *program]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        command = ["pyperf", "command", "--quiet", *runs, f"--output={output}", "--", *program]
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
         return pyperf.Benchmark.load(str(output))
 
 

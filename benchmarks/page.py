@@ -1,4 +1,4 @@
-"""The page: `docs/benchmarks.md`, from a template, and its plots."""
+"""The page, from a template, and its plots."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .plots import growth_plot, operations_plot
 from .results import Results
 
 
-def write_page(results: Results, docs: Path) -> Path:
-    """Write it and its plots under `docs`; gives where it is."""
+def write_page(results: Results, page: Path) -> None:
+    """Write it, and its plots into a folder of its name beside it."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # it is Markdown
@@ -25,18 +25,26 @@ def write_page(results: Results, docs: Path) -> Path:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    plots = docs / "benchmarks"
+    plots = page.with_suffix("")
     plots.mkdir(exist_ok=True)
     for loop in results.operations:
         operations_plot(results, loop, plots / f"{loop}.svg")
     growth_plot(results, plots / "growth.svg")
-    page = docs / "benchmarks.md"
+    others = sorted(other.name for other in page.parent.glob("benchmarks*.md") if other != page)
     page.write_text(
         environment.get_template("page.md.jinja").render(
             results=results,
+            plots=plots.name,
+            others=others,
             budgets=budgets,
             budgets_table=tables.budgets_table(results),
             operations={loop: tables.operations_table(results, loop) for loop in results.operations},
+            floors_table=tables.floors_table(results),
+            profiles={
+                f"{title}, on {loop}": tables.profile_table(results, loop, title)
+                for loop, by_title in results.profiles.items()
+                for title in by_title
+            },
             idle_table=tables.idle_table(results),
             growth_table=tables.growth_table(results),
             memory_table=tables.memory_table(results),
@@ -50,7 +58,6 @@ def write_page(results: Results, docs: Path) -> Path:
         ),
         "utf-8",
     )
-    return page
 
 
 def figures(results: Results) -> Iterator[str]:

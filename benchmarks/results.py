@@ -16,6 +16,7 @@ from .growth import Curve, Flatness
 from .idle import Idle
 from .measure import Series
 from .operations import Line
+from .profile import Share
 
 PACKAGES = ("interloop", "trio", "anyio", "quattro", "aiotools", "uvloop", "sniffio")
 
@@ -28,6 +29,8 @@ class Results:
         command: that made it.
         cut: what of the full size was left out, in words.
         operations: by loop and title.
+        floors: by loop and title.
+        profiles: by loop, title, library and function.
         child_bytes: by loop and library, of one waiting child.
         imports: by package.
     """
@@ -37,6 +40,8 @@ class Results:
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     load: float = field(default_factory=lambda: os.getloadavg()[0])
     operations: dict[str, dict[str, tuple[Line, Series]]] = field(default_factory=dict)
+    floors: dict[str, dict[str, Series]] = field(default_factory=dict)
+    profiles: dict[str, dict[str, dict[str, dict[str, Share]]]] = field(default_factory=dict)
     idle: list[Idle] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     child_bytes: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -48,6 +53,9 @@ class Results:
         """Of an operation; empty if it was not measured."""
         _, series = self.operations.get(loop, {}).get(title, (None, Series()))
         return series
+
+    def python(self) -> str:
+        return f"{platform.python_implementation()} {sys.version_info.major}.{sys.version_info.minor}"
 
     def machine(self) -> str:
         known = [each.get_metadata() for each in self.imports.values()] or [{}]

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from . import end_to_end, growth, idle, imports
+from .floors import TITLES, floor_peer
 from .growth import Curve
 from .loops import Loop
 from .measure import Contender, Series, collecting_by_hand, on_one_cpu, paired
 from .operations import Line, lines
 from .peers import Peer, installed_peers
+from .profile import profile
 from .results import Results
 
 
@@ -76,13 +78,13 @@ EFFORTS = {
         "and takes more rounds.",
     ),
     "full": Effort(
-        seconds=0.5,
+        seconds=0.3,
         largest=1_000_000,
         idle_seconds=1.0,
         largest_group=1_000_000,
         largest_crowd=100_000,
         largest_tree=100_000,
-        largest_traced=100_000,
+        largest_traced=1_000_000,
         children_through=1_000_000,
         request_seconds=2.0,
         request_rounds=5,
@@ -124,14 +126,36 @@ def measured(line: Line, loop: Loop, peers: dict[str, Peer], seconds: float) -> 
 def other_steps(results: Results, loops: dict[str, Loop], effort: Effort) -> Iterator[Step]:
     """Everything but the operations."""
     for loop in loops.values():
+        yield from _floor_steps(results, loop, effort)
+    for loop in loops.values():
         yield from _idle_steps(results, loop, effort)
     for name in ("asyncio", "trio"):
         if name in loops:
             yield from _growth_steps(results, loops[name], effort)
     for loop in loops.values():
         yield from _end_to_end_steps(results, loop, effort)
-    for package in imports.installed_packages():
-        yield f"import {package}", partial(_measure_import, results, package)
+    for _ in range(imports.ROUNDS):
+        for package in imports.installed_packages():
+            yield f"import {package}", partial(_measure_import, results, package)
+
+
+def _floor_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step]:
+    peers = _of(("interloop", "native", "anyio"), loop)
+
+    def measure(line: Line) -> None:
+        found = measured(line, loop, {**peers, "floor": floor_peer(loop.backend)}, effort.seconds)
+        results.floors.setdefault(loop.name, {})[line.title] = found
+
+    def count(line: Line) -> None:
+        results.profiles.setdefault(loop.name, {})[line.title] = {
+            name: profile(line, loop, peers[name]) for name in ("interloop", "native")
+        }
+
+    for line in lines(loop):
+        if line.title in TITLES[loop.backend]:
+            yield f"{loop.name}: floor of {line.title}", partial(measure, line)
+            if loop.name == loop.backend:  # the code in Python is the same on uvloop, but for its timers
+                yield f"{loop.name}: profile of {line.title}", partial(count, line)
 
 
 def _idle_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step]:
@@ -177,11 +201,11 @@ def _growth_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step
     ):
         for size, line in by_size.items():
             yield f"{loop.name}: time, {size:,} {title}", partial(time, title, size, line)
-    for title, of in (
-        ("children of a group", growth.memory_of_children),
-        ("open deadlines", growth.memory_of_deadlines),
+    for title, of, largest in (
+        ("children of a group", growth.memory_of_children, effort.largest_traced),
+        ("open deadlines", growth.memory_of_deadlines, min(effort.largest_traced, effort.largest_crowd)),
     ):
-        for size in growth.sizes(1, effort.largest_traced):
+        for size in growth.sizes(1, largest):
             yield f"{loop.name}: memory, {size:,} {title}", partial(memory, title, size, of)
     yield f"{loop.name}: memory of a child", child_bytes
     yield f"{loop.name}: {effort.children_through:,} children through one group", flat
@@ -200,7 +224,11 @@ def _end_to_end_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[
 
 
 def _measure_import(results: Results, package: str) -> None:
-    results.imports[package] = imports.import_time(package)
+    found = imports.import_time(package)
+    if package in results.imports:
+        results.imports[package].add_runs(found)
+    else:
+        results.imports[package] = found
 
 
 def _of(names: Collection[str], loop: Loop) -> dict[str, Peer]:

@@ -90,6 +90,47 @@ def budgets_table(results: Results) -> Table:
     return Table("Budgets", ["what", "on", "against", "budget", "measured", ""], rows, words=6)
 
 
+def floors_table(results: Results) -> Table:
+    rows = []
+    for loop, found in results.floors.items():
+        for title, series in found.items():
+            row = [title, loop]
+            for against in ("native", "anyio"):
+                limit = RATIOS[LOOP_BACKENDS[loop]][title].get(against)
+                own, floor = (series.ratio(each, against) for each in ("interloop", "floor"))
+                below = limit is not None and floor is not None and limit < floor.median
+                budget = NONE if limit is None else f"≤ {limit:.2f}{', below the floor' if below else ''}"
+                row += [str(own or NONE), str(floor or NONE), budget]
+            rows.append(row)
+    header = ["what", "on"]
+    for against in ("native", "anyio"):
+        header += [f"interloop ÷ {against}", f"floor ÷ {against}", "budget"]
+    return Table("Floors", header, rows, words=2)
+
+
+def profile_table(results: Results, loop: str, title: str) -> Table:
+    by_library = results.profiles[loop][title]
+
+    def bytecodes(library: str, function: str) -> float:
+        share = by_library[library].get(function)
+        return 0.0 if share is None else share.bytecodes
+
+    def cell(library: str, function: str) -> str:
+        share = by_library[library].get(function)
+        return NONE if share is None else f"{share.bytecodes:.0f} in {share.calls:.0f}"
+
+    functions = {function for found in by_library.values() for function in found}
+    rows = [
+        [f"`{function}`", *(cell(library, function) for library in by_library)]
+        for function in sorted(
+            functions, key=lambda each: (-max(bytecodes(library, each) for library in by_library), each)
+        )
+    ]
+    totals = (sum(share.bytecodes for share in found.values()) for found in by_library.values())
+    rows.append(["together", *(f"{total:.0f}" for total in totals)])
+    return Table(f"Bytecodes on {loop}: {title}", ["function", *by_library], rows)
+
+
 def idle_table(results: Results) -> Table:
     rows = [
         [
@@ -175,6 +216,7 @@ def tables(results: Results) -> Iterator[Table]:
     for loop in results.operations:
         yield operations_table(results, loop)
     for found, table in (
+        (results.floors, floors_table),
         (results.idle, idle_table),
         (results.curves, growth_table),
         (results.child_bytes, memory_table),

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import end_to_end, idle
+from benchmarks import end_to_end, floors, idle
 from benchmarks.loops import Loop, installed_loops
 from benchmarks.measure import Round
 from benchmarks.operations import Line, lines
 from benchmarks.peers import installed_peers
+from benchmarks.profile import profile
 
 LOOPS = list(installed_loops().values())
 LARGEST = 10_000  # larger ones take long, and are the same code
@@ -33,6 +34,24 @@ def test_operation(loop: Loop, line: Line) -> None:
         operation = line.operation(peer, loop)
         if operation is not None:
             loop.run(partial(repeat, operation, line.surroundings(peer, loop)))
+
+
+@pytest.mark.parametrize(
+    ("loop", "line"),
+    [
+        pytest.param(loop, line, id=f"{loop.name}: {line.title}")
+        for loop in LOOPS
+        for line in lines(loop)
+        if line.title in floors.TITLES[loop.backend]
+    ],
+)
+def test_floor(loop: Loop, line: Line) -> None:
+    peer = floors.floor_peer(loop.backend)
+    operation = line.operation(peer, loop)
+    assert operation is not None
+    loop.run(partial(repeat, operation, line.surroundings(peer, loop)))
+    shares = profile(line, loop, installed_peers(loop.backend)["interloop"])
+    assert sum(share.bytecodes for share in shares.values()) > 0
 
 
 async def repeat(operation: Round, surroundings: AbstractAsyncContextManager[object]) -> None:

@@ -1,0 +1,172 @@
+"""Floors: interloop's hot paths without all but what the contract asks for, each in one piece.
+
+They show how much of a ratio is due to what interloop does, and how much to how it is written. They are of no
+use: errors, cancellation, limits, misuse and other hosts are left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import get_running_loop
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from sniffio import current_async_library_cvar, thread_local
+
+from . import budgets
+from .peers import Peer
+
+if sys.version_info >= (3, 12):
+    from asyncio import current_task
+else:  # as interloop does
+    current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
+
+
+TITLES = {
+    "asyncio": (budgets.SPAWN_KEPT, budgets.DEADLINE),
+    "trio": (budgets.SPAWN_KEPT, budgets.DEADLINE),
+}
+"""The operations that have a floor, by backend; `page.md.jinja` says what is in each."""
+
+
+def floor_peer(backend: str) -> Peer:
+    return {"asyncio": _on_asyncio, "trio": _on_trio}[backend]()
+
+
+class _State:
+    """What either scope of asyncio has to remember."""
+
+    __slots__ = ("cancelled", "expired", "parent", "requests", "task", "timer", "when")
+
+
+class _Handle:
+    __slots__ = ("cancelled", "native", "parent")
+
+    native: asyncio.Task[Any]
+
+    def __init__(self, parent: object) -> None:
+        self.parent = parent
+        self.cancelled = False
+
+
+def _on_asyncio() -> Peer:
+    innermost: dict[object, object] = {}
+    open_deadlines: list[object] = []
+
+    class Group:
+        async def __aenter__(self) -> Self:
+            self._loop = get_running_loop()
+            self._tasks: set[asyncio.Task[Any]] = set()
+            self._last_child_ended: asyncio.Future[None] | None = None
+            return self
+
+        def create_task(self, coro: Coroutine[Any, Any, Any]) -> _Handle:
+            handle = _Handle(self)
+            handle.native = native = self._loop.create_task(coro)
+            self._tasks.add(native)
+            innermost[native] = handle
+            native.add_done_callback(self._child_ended)
+            return handle
+
+        def _child_ended(self, native: asyncio.Task[Any]) -> None:
+            self._tasks.discard(native)
+            del innermost[native]
+            if not native.cancelled():
+                assert native.exception() is None
+            if self._last_child_ended is not None and not self._tasks:
+                self._last_child_ended.set_result(None)
+
+        async def __aexit__(self, *_: object) -> None:
+            if self._tasks:
+                self._last_child_ended = self._loop.create_future()
+                await self._last_child_ended
+
+    class Deadline(_State):
+        __slots__ = ("delay",)
+
+        def __init__(self, delay: float) -> None:
+            self.delay = delay
+            self.cancelled = False
+            self.expired = False
+
+        async def __aenter__(self) -> Self:
+            loop = get_running_loop()
+            self.task = task = current_task(loop)
+            assert task is not None
+            self.parent = innermost.get(task)
+            innermost[task] = self
+            self.requests = task.cancelling()
+            self.when = loop.time() + self.delay
+            self.timer = open_deadlines
+            open_deadlines.append(self)
+            return self
+
+        async def __aexit__(self, exc_type: object, exc: object, tb: object) -> None:
+            loop = get_running_loop()
+            task = self.task
+            assert current_task(loop) is task
+            assert exc is None
+            self.expired = self.when <= loop.time()
+            assert open_deadlines.pop() is self
+            assert innermost[task] is self
+            if self.parent is None:
+                del innermost[task]
+            else:
+                innermost[task] = self.parent
+
+    def deadline(delay: float) -> Deadline:
+        name = thread_local.name or current_async_library_cvar.get()
+        assert name is None
+        assert asyncio.current_task() is not None
+        return Deadline(delay)
+
+    return Peer(group=Group, deadline=deadline, plain=False, asynchronous=True)
+
+
+def _on_trio() -> Peer:
+    import trio
+    from trio import CancelScope, current_time
+    from trio.lowlevel import current_task
+
+    async def child(coro: Coroutine[Any, Any, Any]) -> None:
+        with CancelScope():
+            await coro
+
+    class Group:
+        async def __aenter__(self) -> Self:
+            self._manager = trio.open_nursery()
+            self._start_soon: Callable[..., None] = (await self._manager.__aenter__()).start_soon
+            return self
+
+        def create_task(self, coro: Coroutine[Any, Any, Any]) -> None:
+            self._start_soon(child, coro)
+
+        async def __aexit__(self, *exc: Any) -> None:
+            await self._manager.__aexit__(*exc)
+
+    class Deadline:
+        __slots__ = ("delay", "expired", "scope", "task")
+
+        def __init__(self, delay: float) -> None:
+            self.delay = delay
+
+        def __enter__(self) -> Self:
+            self.task = current_task()
+            self.scope = CancelScope(deadline=current_time() + self.delay)
+            self.scope.__enter__()
+            return self
+
+        def __exit__(
+            self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        ) -> bool | None:
+            assert current_task() is self.task
+            self.expired = self.scope.deadline <= current_time()
+            return self.scope.__exit__(exc_type, exc, tb)
+
+    def deadline(delay: float) -> Deadline:
+        assert thread_local.name == "trio"
+        return Deadline(delay)
+
+    return Peer(group=Group, deadline=deadline)
