@@ -72,7 +72,10 @@ def parsed_arguments() -> argparse.Namespace:
         "--page", type=Path, default=PAGE, help="where to write the page (default: %(default)s)"
     )
     parser.set_defaults(effort="default", only=[])
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.page.suffix != ".md" or not arguments.page.parent.is_dir():
+        parser.error(f"--page expects a Markdown file in a directory that exists, got {arguments.page}")
+    return arguments
 
 
 def command() -> str:

@@ -78,7 +78,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median of the ratios of paired rounds, and the quartles around it as the spread."""
+    """The median of the ratios of paired rounds, and the first and the ninth decile as the spread."""
 
     median: float
     low: float
@@ -104,8 +104,8 @@ class Series:
         ratios = [each[peer] / each[against] for each in self.rounds if peer in each and against in each]
         if not ratios:
             return None
-        low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
-        return Ratio(median(ratios), low, high, len(ratios))
+        deciles = quantiles(ratios, n=10, method="inclusive") if len(ratios) > 1 else ratios
+        return Ratio(median(ratios), deciles[0], deciles[-1], len(ratios))
 
 
 @contextmanager

@@ -27,7 +27,8 @@ class Share:
 def profile(line: Line, loop: Loop, peer: Peer) -> dict[str, Share]:
     """The functions in Python that take part in one operation.
 
-    The turns of the loop itself are left out, and the benchmark: they are the same for every peer.
+    What is not done for each operation is left out, such as turns of the loop and entering a group for a
+    hundred children; and so is the benchmark.
     """
     operation = line.operation(peer, loop)
     assert operation is not None
@@ -46,11 +47,12 @@ def profile(line: Line, loop: Loop, peer: Peer) -> dict[str, Share]:
     async def main() -> None:
         async with line.surroundings(peer, loop):
             await operation(WARM_UP)
+            before = sys.gettrace()
             sys.settrace(trace)
             try:
                 await operation(COUNTED)
             finally:
-                sys.settrace(None)
+                sys.settrace(before)
 
     loop.run(main)
     operations = COUNTED * line.per

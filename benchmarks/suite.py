@@ -154,7 +154,7 @@ def _floor_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step]
     for line in lines(loop):
         if line.title in TITLES[loop.backend]:
             yield f"{loop.name}: floor of {line.title}", partial(measure, line)
-            if loop.name == loop.backend:  # the code in Python is the same on uvloop, but for its timers
+            if loop.name == loop.backend:  # interloop's own code is the same on uvloop
                 yield f"{loop.name}: profile of {line.title}", partial(count, line)
 
 

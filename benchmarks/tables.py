@@ -98,8 +98,9 @@ def floors_table(results: Results) -> Table:
             for against in ("native", "anyio"):
                 limit = RATIOS[LOOP_BACKENDS[loop]][title].get(against)
                 own, floor = (series.ratio(each, against) for each in ("interloop", "floor"))
-                below = limit is not None and floor is not None and limit < floor.median
-                budget = NONE if limit is None else f"≤ {limit:.2f}{', below the floor' if below else ''}"
+                budget = NONE if limit is None else f"≤ {limit:.2f}"
+                if limit is not None and floor is not None and limit < floor.median:
+                    budget += ", the floor is above it"
                 row += [str(own or NONE), str(floor or NONE), budget]
             rows.append(row)
     header = ["what", "on"]

@@ -5,11 +5,12 @@ and nearly every one is cancelled. Here the loop has one timer, for the time tha
 set. It stays when that deadline goes, since those that come are mostly later: at worst it rings once for
 nothing, and is then set for what is the earliest by that time.
 
-Until it rings nobody needs to know which deadline comes next. So a new one is appended to a list, where it is
-the last again when it goes if blocks are left in the reverse order of entering; only what is open when the
-timer rings gets an entry in the heap. `Deadline._timer` is the list or the entry. What goes from the middle
-leaves a dead place, to which its deadline does not point any more; they are tidied up when they are more than
-the living.
+Until it rings nobody needs to know which deadline comes next. So a new one is appended to a list, where it
+is the last again when it goes if blocks are left in the reverse order of entering; only what is open when
+the timer rings gets an entry in the heap. `Deadline._timer` is the list or the entry. Entering and leaving
+do here what `add` and `remove` do, in the usual case (decision 0012). What goes from the middle leaves a
+dead place, to which its deadline does not point any more; they are tidied up when they are more than the
+living.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Timers:
         deadline._timer = self.new
         self.new.append(deadline)
         if when < self.set_for:
-            self.set(when)
+            self.set_timer(when)
 
     def remove(self, deadline: Deadline) -> None:
         deadline._timer = None
@@ -61,7 +62,7 @@ class Timers:
             heapify(self._heap)
             self._dead = 0
 
-    def set(self, when: float) -> None:
+    def set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self.set_for = when
@@ -81,7 +82,7 @@ class Timers:
             elif when <= now:
                 deadline._ring()
             else:
-                self.set(when)
+                self.set_timer(when)
                 break
             heappop(heap)
 

@@ -357,6 +357,20 @@ async def test_the_name_of_a_waiting_child_is_known_from_the_beginning() -> None
     assert waiting.get_name() == "warm-up"
 
 
+@rule("G10", "G14")
+async def test_the_name_of_a_child_that_got_its_slot_is_the_native_one_in_its_first_step() -> None:
+    tasks: list[Task[None]] = []
+    names: list[str] = []
+
+    async def child() -> None:
+        names.extend((tasks[1].get_name(), native_name(tasks[1])))
+
+    async with task_group(limit=1) as tg:
+        tasks.append(tg.create_task(checkpoint()))
+        tasks.append(tg.create_task(child()))
+    assert len(set(names)) == 1
+
+
 @rule("G14", "T2")
 async def test_a_waiting_child_that_was_cancelled_is_waited_for_without_suspending() -> None:
     async with task_group(limit=1) as tg:
