@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from .growth import Curve
 from .imports import BASELINE
 from .loops import LOOP_BACKENDS
+from .operations import DEADLINE, SPAWN_DROPPED, SPAWN_KEPT
 from .results import Results
-
-SPAWN_KEPT = "spawn and finish 100 children, handle kept"
-SPAWN_DROPPED = "spawn and finish 100 children, handle dropped"
-DEADLINE = "deadline"
 
 RATIOS: dict[str, dict[str, dict[str, float]]] = {
     "asyncio": {

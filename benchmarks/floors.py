@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from sniffio import current_async_library_cvar, thread_local
 
-from . import budgets
+from .operations import DEADLINE, SPAWN_KEPT
 from .peers import Peer
 
 if sys.version_info >= (3, 12):
@@ -25,8 +25,8 @@ else:  # as interloop does, for one loop
 
 
 TITLES = {
-    "asyncio": (budgets.SPAWN_KEPT, budgets.DEADLINE),
-    "trio": (budgets.SPAWN_KEPT, budgets.DEADLINE),
+    "asyncio": (SPAWN_KEPT, DEADLINE),
+    "trio": (SPAWN_KEPT, DEADLINE),
 }
 """The operations that have a floor, by backend; `page.md.jinja` says what is in each."""
 

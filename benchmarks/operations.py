@@ -17,6 +17,11 @@ MINUTE = 60.0
 HOUR = 3_600.0
 DAY = 86_400.0
 
+# the titles of those that have a budget
+SPAWN_KEPT = "spawn and finish 100 children, handle kept"
+SPAWN_DROPPED = "spawn and finish 100 children, handle dropped"
+DEADLINE = "deadline"
+
 Operation: TypeAlias = Callable[[Peer, Loop], Round | None]
 """What one repetition is for that peer on that loop; `None` if the peer cannot do it."""
 
@@ -60,7 +65,7 @@ def lines(loop: Loop) -> Iterator[Line]:
     yield Line("spawn a child and await it", await_task)
     yield Line("enter and leave an empty group", empty_group)
 
-    yield Line("deadline", partial(deadline, MINUTE, by_async_with))
+    yield Line(DEADLINE, partial(deadline, MINUTE, by_async_with))
     if by_async_with:
         yield Line("deadline, plain `with`", partial(deadline, MINUTE, False))
     yield Line("deadline, three nested", partial(nested_deadlines, by_async_with))

@@ -11,6 +11,7 @@ from . import budgets, tables
 from .end_to_end import CLIENTS
 from .growth import FIT_FROM
 from .measure import MINIMUM_ROUNDS, ROUND_SECONDS
+from .operations import DEADLINE, SPAWN_KEPT
 from .plots import growth_plot, operations_plot
 from .results import Results
 
@@ -63,8 +64,8 @@ def write_page(results: Results, page: Path) -> None:
 def figures(results: Results) -> Iterator[str]:
     """Three that say most, for a reader who reads nothing else."""
     for title, native, says in (
-        (budgets.SPAWN_KEPT, "`asyncio.TaskGroup`", "spawning and finishing a child"),
-        (budgets.DEADLINE, "`asyncio.timeout`", "entering and leaving a deadline"),
+        (SPAWN_KEPT, "`asyncio.TaskGroup`", "spawning and finishing a child"),
+        (DEADLINE, "`asyncio.timeout`", "entering and leaving a deadline"),
     ):
         series = results.series("asyncio", title)
         yield (
