@@ -46,10 +46,12 @@ def profile(line: Line, loop: Loop, peer: Peer) -> dict[str, Share]:
 
     async def main() -> None:
         async with line.surroundings(peer, loop):
-            await operation(WARM_UP)
             before = sys.gettrace()
             sys.settrace(trace)
             try:
+                await operation(WARM_UP)  # a function's first traced call does not tell its bytecodes
+                calls.clear()
+                bytecodes.clear()
                 await operation(COUNTED)
             finally:
                 sys.settrace(before)
