@@ -52,6 +52,7 @@ def profile(line: Line, loop: Loop, peer: Peer) -> dict[str, Share]:
                 await operation(WARM_UP)  # a function's first traced call does not tell its bytecodes
                 calls.clear()
                 bytecodes.clear()
+                sys.settrace(trace)  # CPython 3.12 tells bytecodes from the next call of this on
                 await operation(COUNTED)
             finally:
                 sys.settrace(before)
