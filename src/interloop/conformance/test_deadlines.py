@@ -1306,6 +1306,15 @@ async def test_not_expired_when_an_outer_cancellation_came_in_time(tick: float) 
     assert not limit.expired()
 
 
+@rule("L8", "L5")
+async def test_not_expired_after_it_was_moved_with_another_open_and_left_in_time(tick: float) -> None:
+    with deadline(10 * tick) as outer:
+        with deadline(20 * tick):
+            outer.reschedule(current_time() + 12 * tick)
+    await sleep(15 * tick)
+    assert not outer.expired()
+
+
 @rule("L8")
 async def test_expired_at_its_very_time(tick: float) -> None:
     def compute_until(when: float | None) -> None:
