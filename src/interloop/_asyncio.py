@@ -250,7 +250,9 @@ class Task(abc.Task[T_co]):
 
     def get_name(self) -> str:
         native = self._native
-        return (self.native if isinstance(native, _Queued) and native.starting else native).get_name()
+        if isinstance(native, _Queued) and native.starting is not None:
+            native = self.native
+        return native.get_name()
 
     def cancel(self) -> None:
         if self._cancelled:

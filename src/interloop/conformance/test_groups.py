@@ -1559,6 +1559,25 @@ async def test_entering_a_finished_group_is_refused() -> None:
             pass
 
 
+@rule("G9", only="asyncio")
+async def test_it_is_entered_in_a_task_and_not_in_a_callback() -> None:
+    group = task_group()
+    errors: list[Exception] = []
+
+    def enter() -> None:
+        entering = group.__aenter__()
+        try:
+            entering.send(None)
+        except Exception as error:
+            errors.append(error)
+
+    asyncio.get_running_loop().call_soon(enter)
+    await checkpoint()
+    [error] = errors
+    assert isinstance(error, RuntimeError)
+    assert "must be used inside a task" in str(error)
+
+
 @rule("G9")
 async def test_entering_it_in_another_task_is_refused() -> None:
     async def child() -> None:
