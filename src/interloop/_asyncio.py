@@ -241,10 +241,8 @@ class Task(abc.Task[T_co]):
         return self._native.done()
 
     def cancelled(self) -> bool:
-        if self._native.cancelled():
-            return True
-        if not self._native.done():
-            return False
+        if not self._native.done() or self._native.cancelled():
+            return self._native.cancelled()
         error = self.native.exception()
         return error is not None and errors_only(error, CancelledError) is None
 
@@ -567,7 +565,8 @@ class TaskGroup(_Scope, abc.TaskGroup):
 
     def _end_background(self) -> None:
         """Cancel the background tasks once they are all that is left (G15)."""
-        if self._background and not self._in_body and self._ordinary == 0:
+        assert self._background
+        if not self._in_body and self._ordinary == 0:
             for task in self._background.values():
                 task.cancel()
 
