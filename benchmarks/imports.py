@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 import pyperf
 
 BASELINE = "sniffio"
-ROUNDS = 3  # of all packages, so that a slow minute slows all of them
 PACKAGES = (BASELINE, "interloop", "asyncio", "trio", "anyio", "quattro", "aiotools")
 
 

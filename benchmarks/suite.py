@@ -33,6 +33,7 @@ class Effort:
         children_through: how many children go through the group that is to stay flat.
         request_seconds: of each round of requests.
         request_rounds: how many of them.
+        import_rounds: how often the imports are measured, all packages in turns.
         cut: what that leaves out, in words.
     """
 
@@ -46,6 +47,7 @@ class Effort:
     children_through: int
     request_seconds: float
     request_rounds: int
+    import_rounds: int
     cut: str
 
 
@@ -61,6 +63,7 @@ EFFORTS = {
         children_through=100_000,
         request_seconds=0.3,
         request_rounds=1,
+        import_rounds=1,
         cut="A quick look: few rounds, nothing larger than 10,000 tasks, and idling for 0.3 seconds.",
     ),
     "default": Effort(
@@ -74,6 +77,7 @@ EFFORTS = {
         children_through=100_000,
         request_seconds=0.5,
         request_rounds=3,
+        import_rounds=3,
         cut="`--full` goes ten times as far with curves, deep groups and the children through one group, "
         "and takes more rounds.",
     ),
@@ -88,6 +92,7 @@ EFFORTS = {
         children_through=1_000_000,
         request_seconds=2.0,
         request_rounds=5,
+        import_rounds=3,
         cut="",
     ),
 }
@@ -134,7 +139,7 @@ def other_steps(results: Results, loops: dict[str, Loop], effort: Effort) -> Ite
             yield from _growth_steps(results, loops[name], effort)
     for loop in loops.values():
         yield from _end_to_end_steps(results, loop, effort)
-    for _ in range(imports.ROUNDS):
+    for _ in range(effort.import_rounds):
         for package in imports.installed_packages():
             yield f"import {package}", partial(_measure_import, results, package)
 
