@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from interloop import checkpoint, current_time, deadline, sleep, sleep_forever, task_group
-from interloop._timers import FEW_DEAD, Timers
+from interloop._asyncio.timers import FEW_DEAD, Timers
 from interloop.conformance import rule
 from interloop.testing import VirtualTimeLoop
 

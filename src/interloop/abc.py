@@ -18,7 +18,8 @@ from typing import Any, Generic, Protocol, Self, TypeVar, overload
 
 from ._checks import seconds
 from ._errors import TaskCancelled, TaskFailed, TaskNotDone
-from ._starting import Startable0, Startable1, Startable2, Startable3, Startable4, TaskStatus, start
+from ._starting import start
+from ._status import NativeEvent, Startable0, Startable1, Startable2, Startable3, Startable4, TaskStatus
 
 __all__ = ["Backend", "Deadline", "NativeEvent", "Task", "TaskGroup", "TaskStatus"]
 
@@ -321,14 +322,6 @@ class Deadline(ABC):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
         return self.__exit__(exc_type, exc, tb)
-
-
-class NativeEvent(Protocol):
-    """What interloop needs of the event of an async library."""
-
-    def set(self) -> object: ...
-
-    async def wait(self) -> object: ...
 
 
 class Backend(Protocol):

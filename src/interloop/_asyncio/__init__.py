@@ -57,10 +57,10 @@ from math import inf
 from types import CoroutineType, TracebackType, coroutine
 from typing import Any, Self, TypeVar
 
-from . import abc
-from ._checks import check_child
-from ._error_list import ErrorList
-from ._errors import (
+from .. import abc
+from .._checks import check_child
+from .._error_list import ErrorList
+from .._errors import (
     already_entered,
     errors_only,
     finished,
@@ -71,7 +71,7 @@ from ._errors import (
     not_open,
     outside_of_tasks,
 )
-from ._timers import Entry, Timers
+from .timers import Entry, Timers
 
 if sys.version_info >= (3, 12):
     from asyncio import current_task

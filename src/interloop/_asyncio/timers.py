@@ -22,7 +22,7 @@ from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from ._asyncio import Deadline
+    from . import Deadline
 
 # Its time, a number that keeps those of one time in the order of their coming, and the deadline.
 Entry: TypeAlias = "tuple[float, int, Deadline]"

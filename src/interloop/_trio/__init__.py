@@ -39,10 +39,10 @@ from trio import CancelScope
 from trio import current_time as current_time
 from trio.lowlevel import current_task
 
-from . import abc
-from ._checks import check_child
-from ._error_list import ErrorList
-from ._errors import (
+from .. import abc
+from .._checks import check_child
+from .._error_list import ErrorList
+from .._errors import (
     already_entered,
     errors_only,
     finished,
