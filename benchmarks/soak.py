@@ -138,8 +138,9 @@ async def deadlines_that_do_not_expire(random: Random) -> None:
 
 
 async def nested_deadlines(random: Random) -> None:
+    inner = deadline(random.uniform(0, SHORT), suppress=True)
     with deadline(random.uniform(0, SHORT), suppress=True) as outer:
-        with deadline(random.uniform(0, SHORT), suppress=True) as inner:
+        with inner:
             await sleep_forever()
         await sleep_forever()
     assert outer.expired()

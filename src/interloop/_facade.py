@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from math import inf
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _dispatch
 from ._checks import FUTURE, PAST, PLAIN_NUMBERS, check_positive, is_coroutine, not_a_coroutine, seconds
 from ._dispatch import current_backend as _backend
 from .abc import Deadline, TaskGroup
+
+if TYPE_CHECKING:
+    from .abc import SuppressingDeadline
 
 T = TypeVar("T")
 
@@ -35,6 +38,16 @@ def task_group(*, limit: int | None = None, defer_errors: bool = False) -> TaskG
     return _backend("task_group()").TaskGroup(limit, defer_errors)
 
 
+# A `suppress` that is not known until run time may swallow. To mypy the first overload, a case of the second,
+# promises less than that.
+@overload
+def deadline(  # type: ignore[overload-overlap]
+    delay: float | None = None, *, at: float | None = None, suppress: Literal[False] = False
+) -> Deadline: ...
+@overload
+def deadline(
+    delay: float | None = None, *, at: float | None = None, suppress: bool
+) -> SuppressingDeadline: ...
 def deadline(delay: float | None = None, *, at: float | None = None, suppress: bool = False) -> Deadline:
     """A scope that is cancelled when its time comes, used as `with deadline(6):`, or `async with`.
 

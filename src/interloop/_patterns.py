@@ -118,7 +118,25 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
     return tuple(task.result() for task in tasks)
 
 
-async def first(*coros: _Coro[T]) -> T:
+@overload
+async def first(c1: _Coro[T1], /) -> T1: ...
+@overload
+async def first(c1: _Coro[T1], c2: _Coro[T2], /) -> T1 | T2: ...
+@overload
+async def first(c1: _Coro[T1], c2: _Coro[T2], c3: _Coro[T3], /) -> T1 | T2 | T3: ...
+@overload
+async def first(c1: _Coro[T1], c2: _Coro[T2], c3: _Coro[T3], c4: _Coro[T4], /) -> T1 | T2 | T3 | T4: ...
+@overload
+async def first(
+    c1: _Coro[T1], c2: _Coro[T2], c3: _Coro[T3], c4: _Coro[T4], c5: _Coro[T5], /
+) -> T1 | T2 | T3 | T4 | T5: ...
+@overload
+async def first(
+    c1: _Coro[T1], c2: _Coro[T2], c3: _Coro[T3], c4: _Coro[T4], c5: _Coro[T5], c6: _Coro[T6], /
+) -> T1 | T2 | T3 | T4 | T5 | T6: ...
+@overload
+async def first(*coros: _Coro[T]) -> T: ...
+async def first(*coros: _Coro[Any]) -> Any:
     """Run all coroutines at once and give the first result; the others are cancelled and waited for (P2).
 
     A failure only counts if all fail. A result that comes while the others are being cancelled is dropped;
@@ -139,10 +157,10 @@ async def first(*coros: _Coro[T]) -> T:
     except BaseException:
         _close_all(coros)
         raise
-    results: list[T] = []
+    results: list[Any] = []
     failures: list[Exception] = []
 
-    async def attempt(coro: _Coro[T]) -> None:
+    async def attempt(coro: _Coro[Any]) -> None:
         try:
             result = await coro
         except Exception as error:
@@ -295,6 +313,31 @@ class AsCompleted(Generic[T]):
             _close_all(source)
 
 
+# mypy joins what is in a list, int and str to object, and makes a union of what is in a tuple.
+@overload
+def as_completed(coros: tuple[_Coro[T1], _Coro[T2]], *, limit: int | None = None) -> AsCompleted[T1 | T2]: ...
+@overload
+def as_completed(
+    coros: tuple[_Coro[T1], _Coro[T2], _Coro[T3]], *, limit: int | None = None
+) -> AsCompleted[T1 | T2 | T3]: ...
+@overload
+def as_completed(
+    coros: tuple[_Coro[T1], _Coro[T2], _Coro[T3], _Coro[T4]], *, limit: int | None = None
+) -> AsCompleted[T1 | T2 | T3 | T4]: ...
+@overload
+def as_completed(
+    coros: tuple[_Coro[T1], _Coro[T2], _Coro[T3], _Coro[T4], _Coro[T5]], *, limit: int | None = None
+) -> AsCompleted[T1 | T2 | T3 | T4 | T5]: ...
+@overload
+def as_completed(
+    coros: tuple[_Coro[T1], _Coro[T2], _Coro[T3], _Coro[T4], _Coro[T5], _Coro[T6]],
+    *,
+    limit: int | None = None,
+) -> AsCompleted[T1 | T2 | T3 | T4 | T5 | T6]: ...
+@overload
+def as_completed(
+    coros: Iterable[_Coro[T]] | AsyncIterable[_Coro[T]], *, limit: int | None = None
+) -> AsCompleted[T]: ...
 def as_completed(
     coros: Iterable[_Coro[T]] | AsyncIterable[_Coro[T]], *, limit: int | None = None
 ) -> AsCompleted[T]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from math import inf
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Self, TypeVar, overload
 
 from ._checks import seconds
 from ._errors import TaskCancelled, TaskFailed, TaskNotDone
@@ -29,6 +29,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+E = TypeVar("E")
 
 
 class Task(ABC, Generic[T_co]):
@@ -192,7 +193,16 @@ class TaskGroup(ABC):
     ) -> T: ...
     @overload
     async def start(
-        self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str | None = None
+        self,
+        fn: Callable[Concatenate[A, B, C, D, E, ...], Coroutine[Any, Any, object]],
+        a: A,
+        b: B,
+        c: C,
+        d: D,
+        e: E,
+        /,
+        *args: Any,
+        name: str | None = None,
     ) -> Any: ...
     async def start(
         self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str | None = None
@@ -322,6 +332,23 @@ class Deadline(ABC):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
         return self.__exit__(exc_type, exc, tb)
+
+
+if TYPE_CHECKING:
+
+    class SuppressingDeadline(Deadline):
+        """What `deadline(suppress=True)` returns: the `bool` tells checkers that its block can be cut short.
+
+        There is no such class at run time, where a backend has one `Deadline`.
+        """
+
+        def __exit__(
+            self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        ) -> bool: ...
+
+        async def __aexit__(
+            self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+        ) -> bool: ...
 
 
 class Backend(Protocol):

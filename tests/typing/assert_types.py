@@ -1,10 +1,14 @@
-"""What a type checker makes of every public call. Checked by `nox -s typing`, never run."""
+"""What a type checker makes of every public call. Checked by `nox -s typing`, never run.
+
+What must be refused says so, to mypy by `type: ignore`, to pyright by `pyright: ignore`.
+To both, a comment that is not needed is an error.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextvars import copy_context
-from typing import Any, assert_type
+from typing import TYPE_CHECKING, Any, assert_type
 
 import interloop
 from interloop import (
@@ -21,6 +25,9 @@ from interloop import (
     task_group,
 )
 from interloop.abc import Backend
+
+if TYPE_CHECKING:
+    from interloop.abc import SuppressingDeadline
 
 
 async def answer() -> int:
@@ -58,10 +65,15 @@ async def results_are_covariant() -> Task[object]:
         return tg.create_task(answer())
 
 
-async def deadlines() -> None:
+async def deadlines(unknown: bool) -> None:
     assert_type(deadline(), Deadline)
     assert_type(deadline(None), Deadline)
-    assert_type(deadline(at=1.5, suppress=True), Deadline)
+    assert_type(deadline(1.5, suppress=False), Deadline)
+    assert_type(deadline(1.5, suppress=True), SuppressingDeadline)
+    assert_type(deadline(at=1.5, suppress=True), SuppressingDeadline)
+    assert_type(deadline(1.5, suppress=unknown), SuppressingDeadline)
+    every_kind: list[Deadline] = [deadline(1), deadline(1, suppress=True), deadline(1, suppress=unknown)]
+    assert_type(every_kind[0].expired(), bool)
     with deadline(6) as plain:
         assert_type(plain, Deadline)
     async with deadline(0.5) as limit:
@@ -74,10 +86,64 @@ async def deadlines() -> None:
     assert_type(interloop.current_deadline(), float)
 
 
-async def a_block_may_be_left_by_suppression() -> str:
+# Where a block can swallow, the end of the function after it can be reached, and a checker misses a `return`.
+async def a_deadline_does_not_swallow() -> int:
+    with deadline(1):
+        return await answer()
+
+
+async def a_deadline_does_not_swallow_in_an_async_with() -> int:
+    async with deadline(1) as limit:
+        assert_type(limit, Deadline)
+        return await answer()
+
+
+async def a_deadline_that_shall_not_suppress_does_not_swallow() -> int:
+    with deadline(1, suppress=False):
+        return await answer()
+
+
+async def a_deadline_of_somebody_else_does_not_swallow(limit: Deadline) -> int:
+    with limit:
+        return await answer()
+
+
+async def suppression_swallows() -> int:  # type: ignore[return]  # pyright: ignore[reportReturnType]
+    with deadline(1, suppress=True):
+        return await answer()
+
+
+async def suppression_swallows_in_an_async_with() -> int:  # type: ignore[return]  # pyright: ignore[reportReturnType]
+    async with deadline(at=1, suppress=True) as limit:
+        assert_type(limit, SuppressingDeadline)
+        return await answer()
+
+
+async def a_suppression_that_is_not_known_may_swallow(suppress: bool) -> int:  # type: ignore[return]  # pyright: ignore[reportReturnType]
+    with deadline(1, suppress=suppress):
+        return await answer()
+
+
+async def a_suppression_inside_a_deadline_swallows() -> int:  # type: ignore[return]  # pyright: ignore[reportReturnType]
+    with deadline(2), deadline(1, suppress=True):
+        return await answer()
+
+
+async def what_comes_after_a_suppression_is_reached() -> str:
     with deadline(1, suppress=True):
         return "in time"
     return "too late"
+
+
+async def what_comes_after_a_suppression_is_checked() -> str:
+    with deadline(1, suppress=True):
+        return "in time"
+    return 0  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+
+async def a_group_does_not_swallow() -> int:  # decision 0015
+    async with task_group():
+        return await answer()
 
 
 async def other_calls() -> None:
@@ -106,6 +172,8 @@ async def mistakes() -> None:
     async with task_group() as tg:
         tg.create_task(answer)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         tg.create_task(answer(), name=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    deadline("5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    deadline("5")  # type: ignore[call-overload]  # pyright: ignore
+    deadline(5, suppress="no")  # type: ignore[call-overload]  # pyright: ignore
+    deadline(5, suppress=None)  # type: ignore[call-overload]  # pyright: ignore
     with task_group():  # type: ignore[attr-defined]  # pyright: ignore
         pass

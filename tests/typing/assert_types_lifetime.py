@@ -1,13 +1,20 @@
-"""What a type checker makes of the calls for a task's lifetime, and of the patterns. Never run."""
+"""What a type checker makes of the calls for a task's lifetime, and of the patterns. Never run.
+
+For the form of what must be refused see `assert_types.py`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextvars import copy_context
 from functools import partial
-from typing import Any, assert_type
+from typing import Any, TypeVar, assert_type, cast
 
 from interloop import AsCompleted, Task, TaskGroup, TaskStatus, as_completed, first, gather, task_group
+
+T = TypeVar("T")
+
+IGNORED: TaskStatus[Any] = cast(Any, None)
 
 
 async def number() -> int:
@@ -63,8 +70,61 @@ async def with_default(port: int = 80, *, task_status: TaskStatus[int]) -> None:
     task_status.started(port)
 
 
+async def five_or_six(
+    a: int, b: str, c: bytes, d: float, e: bool, f: int = 6, *, task_status: TaskStatus[bool]
+) -> None:
+    task_status.started(e)
+
+
+async def with_an_option(port: int, *, backlog: int = 5, task_status: TaskStatus[str]) -> None:
+    task_status.started(f"port {port}, {backlog}")
+
+
+async def with_a_demand(port: int, *, backlog: int, task_status: TaskStatus[str]) -> None:
+    task_status.started(f"port {port}, {backlog}")
+
+
+async def with_any_options(port: int, *, task_status: TaskStatus[str], **options: int) -> None:
+    task_status.started(f"port {port}, {options}")
+
+
+async def several(*hosts: str, task_status: TaskStatus[int]) -> None:
+    task_status.started(len(hosts))
+
+
+async def status_without_a_star(port: int, task_status: TaskStatus[str]) -> None:
+    task_status.started(f"port {port}")
+
+
+async def status_with_a_default(port: int, *, task_status: TaskStatus[str] = IGNORED) -> None:
+    task_status.started(f"port {port}")
+
+
+async def generic(item: T, *, task_status: TaskStatus[list[T]]) -> None:
+    task_status.started([item])
+
+
+async def any_status(port: int, *, task_status: Any) -> None:
+    task_status.started(port)
+
+
+async def without_status(port: int) -> None: ...
+
+
+def no_coroutine(port: int, *, task_status: TaskStatus[int]) -> None:
+    task_status.started(port)
+
+
 class Server:
     async def serve(self, port: int, *, task_status: TaskStatus[str]) -> None:
+        task_status.started(f"port {port}")
+
+    @classmethod
+    async def of_class(cls, port: int, *, task_status: TaskStatus[str]) -> None:
+        task_status.started(f"port {port}")
+
+    @staticmethod
+    async def static(port: int, *, task_status: TaskStatus[str]) -> None:
         task_status.started(f"port {port}")
 
     async def __call__(self, *, task_status: TaskStatus[float]) -> None:
@@ -82,8 +142,44 @@ async def start(tg: TaskGroup) -> None:
     assert_type(await tg.start(with_default, 443), int)
     assert_type(await tg.start(Server().serve, 80), str)
     assert_type(await tg.start(Server()), float)
-    of_a_partial: int = await tg.start(partial(listen, 80))
-    print(of_a_partial)
+    assert_type(await tg.start(Server().of_class, 80), str)
+    assert_type(await tg.start(Server.static, 80), str)
+    assert_type(await tg.start(with_an_option, 80), str)
+    assert_type(await tg.start(with_any_options, 80), str)
+    assert_type(await tg.start(status_without_a_star, 80), str)
+    assert_type(await tg.start(status_with_a_default, 80), str)
+    assert_type(await tg.start(generic, 80), list[int])
+    assert_type(await tg.start(five_or_six, 1, "two", b"three", 4.0, True), Any)
+    assert_type(await tg.start(five_or_six, 1, "two", b"three", 4.0, True, 6, name="six"), Any)
+
+
+async def start_with_a_star(tg: TaskGroup, hosts: list[str], address: tuple[str, int]) -> None:
+    assert_type(await tg.start(several), int)
+    assert_type(await tg.start(several, "a"), int)
+    assert_type(await tg.start(several, "a", "b", "c", "d"), int)
+    assert_type(await tg.start(several, "a", "b", "c", "d", "e", "f"), Any)
+    assert_type(await tg.start(several, *hosts), Any)
+    assert_type(await tg.start(connect, *address), tuple[str, int])
+
+
+async def start_what_is_less_known(
+    tg: TaskGroup, function: Callable[..., Coroutine[Any, Any, None]], anything: Any, args: tuple[Any, ...]
+) -> None:
+    of_partials: list[str] = [
+        await tg.start(partial(with_an_option, 80)),
+        await tg.start(partial(with_an_option, backlog=3), 80),
+        await tg.start(partial(with_a_demand, backlog=3), 80),
+        await tg.start(partial(Server().serve, 80)),
+    ]
+    of_others: list[int] = [
+        await tg.start(any_status, 80),
+        await tg.start(function),
+        await tg.start(function, 1, "two"),
+        await tg.start(function, 1, 2, 3, 4, 5, 6),
+        await tg.start(function, *args),
+        await tg.start(anything, 1),
+    ]
+    print(of_partials, of_others)
 
 
 async def ready_may_be_later_than_the_value_is_known(*, task_status: TaskStatus[str]) -> None:
@@ -118,6 +214,9 @@ async def gathers(several: list[Coroutine[Any, Any, int]]) -> None:
     assert_type(
         await gather(number(), number(), number(), number(), number(), number(), number()), tuple[int, ...]
     )
+    assert_type(
+        await gather(text(), text(), text(), text(), text(), text(), text(), text(), limit=2), tuple[str, ...]
+    )
     assert_type(await gather(*several), tuple[int, ...])
     assert_type(await gather(*[text() for _ in range(3)], limit=2), tuple[str, ...])
     assert_type(await gather(*(text() for _ in range(3))), tuple[str, ...])
@@ -129,9 +228,19 @@ async def gathers(several: list[Coroutine[Any, Any, int]]) -> None:
 async def firsts(several: list[Coroutine[Any, Any, str]]) -> None:
     assert_type(await first(number()), int)
     assert_type(await first(number(), number()), int)
+    assert_type(await first(number(), text()), int | str)
+    assert_type(await first(number(), text(), maybe()), int | str | None)
+    assert_type(await first(number(), text(), number(), raw()), int | str | bytes)
+    assert_type(await first(number(), text(), raw(), maybe(), text()), int | str | bytes | None)
+    assert_type(
+        await first(number(), text(), raw(), maybe(), number(), pair()),
+        int | str | bytes | None | tuple[int, str],
+    )
+    assert_type(await first(text(), text(), text(), text(), text(), text(), text()), str)
     assert_type(await first(*several), str)
-    either: int | str = await first(number(), text())
-    print(either)
+    assert_type(await first(text(), *several), str)
+    assert_type(await first(*[number() for _ in range(3)]), int)
+    assert_type(await first(*(number() for _ in range(3))), int)
 
 
 def generated() -> Iterator[Coroutine[Any, Any, int]]:
@@ -163,15 +272,70 @@ async def as_they_come() -> None:
         assert_type(await anext(texts), str)
 
 
+async def as_they_come_mixed(either: list[Coroutine[Any, Any, int] | Coroutine[Any, Any, str]]) -> None:
+    assert_type(as_completed((number(), text())), AsCompleted[int | str])
+    assert_type(as_completed((number(), text(), maybe()), limit=2), AsCompleted[int | str | None])
+    assert_type(as_completed((number(), text(), number(), raw())), AsCompleted[int | str | bytes])
+    assert_type(
+        as_completed((number(), text(), maybe(), raw(), text())), AsCompleted[int | str | bytes | None]
+    )
+    assert_type(
+        as_completed((number(), text(), maybe(), raw(), text(), pair())),
+        AsCompleted[int | str | bytes | None | tuple[int, str]],
+    )
+    assert_type(
+        as_completed((number(), number(), number(), number(), number(), number(), number())), AsCompleted[int]
+    )
+    # mypy makes `object` of int and str in a list, unless it is told what is wanted
+    assert_type(as_completed([number(), text()]), AsCompleted[int | str])  # type: ignore[assert-type]
+    assert_type(as_completed(either), AsCompleted[int | str])  # type: ignore[assert-type]
+    wanted: AsCompleted[int | str] = as_completed([number(), text()])
+    async with wanted as results:
+        assert_type(await anext(results), int | str)
+
+
 async def mistakes(tg: TaskGroup) -> None:
     task_group(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     task_group(limit="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     tg.create_background_task(number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await tg.start(number())  # type: ignore[call-overload]  # pyright: ignore
+    await tg.start(ready, 1)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(listen)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(listen, "eighty")  # type: ignore[misc]  # pyright: ignore
+    await tg.start(listen, 80, 81)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(listen, 1, 2, 3, 4, 5)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(listen, port=80)  # type: ignore[call-overload]  # pyright: ignore
+    await tg.start(listen, 80, name=1)  # type: ignore[call-overload]  # pyright: ignore
+    await tg.start(connect, "localhost")  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(connect, 80, "localhost")  # type: ignore[misc]  # pyright: ignore
+    await tg.start(connect, "localhost", 80, 81)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(three, 1, "two", 3)  # type: ignore[misc]  # pyright: ignore
+    await tg.start(three, 1, "two")  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(three, 1, "two", b"three", 4)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(four, 1, "two", b"three", "4")  # type: ignore[misc]  # pyright: ignore
+    await tg.start(four, 1, "two", b"three", 4.0, 5)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(five, 1, "two", b"three", 4.0)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(five, 1, "two", b"three", 4.0, "5")  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(with_default, "eighty")  # type: ignore[misc]  # pyright: ignore
+    await tg.start(with_default, 80, 81)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(with_an_option, 80, 5)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(with_a_demand, 80)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(several, 1)  # type: ignore[misc]  # pyright: ignore
+    await tg.start(status_with_a_default, "eighty")  # type: ignore[misc]  # pyright: ignore
+    await tg.start(Server().serve, "eighty")  # type: ignore[misc]  # pyright: ignore
+    await tg.start(Server().serve)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(Server(), 1)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(without_status, 80)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(no_coroutine, 80)  # type: ignore[arg-type]  # pyright: ignore
+    await tg.start(partial(listen, "eighty"))  # type: ignore[arg-type]  # pyright: ignore
+    an_int: int = await tg.start(Server().serve, 80)  # type: ignore[arg-type]  # pyright: ignore
+    print(an_int)
     await gather(number)  # type: ignore[call-overload]  # pyright: ignore
     await gather([number()])  # type: ignore[call-overload]  # pyright: ignore
-    await first(number)  # type: ignore[arg-type]  # pyright: ignore
-    as_completed(number())  # type: ignore[arg-type]  # pyright: ignore
+    await first(number)  # type: ignore[call-overload]  # pyright: ignore
+    as_completed(number())  # type: ignore[call-overload]  # pyright: ignore
+    as_completed((number(), 1))  # type: ignore[arg-type]  # pyright: ignore
+    an_int = await first(number(), text())  # type: ignore[arg-type]  # pyright: ignore
 
 
 async def a_status_refuses_another_value(*, task_status: TaskStatus[int]) -> None:

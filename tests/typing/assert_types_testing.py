@@ -34,9 +34,9 @@ def running() -> None:
     assert_type(run(add, 1, 2, host="trio", virtual_time=True), int)
     assert_type(run(later, "x"), bytes)
     assert_type(HOSTS["trio"].run(add, 1, 2, virtual_time=False), int)
-    run(add, 1, "2")  # type: ignore[arg-type]
-    run(add, 1)  # type: ignore[arg-type]
-    run(print)  # type: ignore[arg-type]
+    run(add, 1, "2")  # type: ignore[arg-type]  # pyright: ignore
+    run(add, 1)  # type: ignore[arg-type]  # pyright: ignore
+    run(print)  # type: ignore[arg-type]  # pyright: ignore
     assert_type(explore_cancellation(nothing, host="trio", check=lambda: True), int)
     assert_type(virtual_clock(), MockClock)
 

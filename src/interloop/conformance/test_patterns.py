@@ -1129,7 +1129,7 @@ async def test_what_is_no_iterable_is_refused(wrong: Any) -> None:
 async def test_a_single_coroutine_is_refused_and_closed() -> None:
     coro = answer(1)
     with pytest.raises(TypeError, match="expects an iterable of coroutine objects, got <coroutine object"):
-        as_completed(coro)  # type: ignore[arg-type]
+        as_completed(coro)  # type: ignore[call-overload]
     assert closed([coro])
 
 
