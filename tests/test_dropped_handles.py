@@ -1,4 +1,4 @@
-"""Children whose handle nobody keeps: on trio they run without a cancel scope of their own (`_trio.py`)."""
+"""Children whose handle nobody keeps: on trio they run without a cancel scope of their own (`_trio`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one timer of a loop for all its deadlines, on asyncio (`_timers.py`)."""
+"""The one timer of a loop for all its deadlines, on asyncio (`timers.py`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from interloop._asyncio.timers import FEW_DEAD, Timers
 from interloop.conformance import rule
 from interloop.testing import VirtualTimeLoop
 
-pytestmark = rule("L1", host="asyncio")  # the mutants of `_timers.py` are judged by these tests too
+pytestmark = rule("L1", host="asyncio")  # the mutants of `timers.py` are judged by these tests too
 
 DAY = 86_400.0
 

@@ -286,7 +286,7 @@ async def as_they_come_mixed(either: list[Coroutine[Any, Any, int] | Coroutine[A
     assert_type(
         as_completed((number(), number(), number(), number(), number(), number(), number())), AsCompleted[int]
     )
-    # mypy makes `object` of int and str in a list, unless it is told what is wanted
+    # mypy infers `object` for a list of int and str coroutines, unless the variable is annotated
     assert_type(as_completed([number(), text()]), AsCompleted[int | str])  # type: ignore[assert-type]
     assert_type(as_completed(either), AsCompleted[int | str])  # type: ignore[assert-type]
     wanted: AsCompleted[int | str] = as_completed([number(), text()])

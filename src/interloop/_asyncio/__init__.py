@@ -38,7 +38,7 @@ flight, it raises the one that was held back instead: by the message on it other
 their own (G5). What is inside a shield runs in a task that is not among all tasks of the loop, since
 `asyncio.run` cancels those at its end (C5).
 
-**Deadlines** share one timer of the loop, `_timers.py`.
+**Deadlines** share one timer of the loop, `timers.py`.
 
 **Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
 native task (G14). Background tasks are children like any other, which the group cancels when they are all

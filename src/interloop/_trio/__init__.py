@@ -1,4 +1,4 @@
-"""The trio backend: the same classes as in `_asyncio.py`, in the same order.
+"""The trio backend: the same classes as in the asyncio backend, in the same order.
 
 Theory of operation
 -------------------
