@@ -70,7 +70,7 @@ def model(session: nox.Session) -> None:
 
 @nox.session(python=[ALL_HOSTS, LOWEST])
 def mutation(session: nox.Session) -> None:
-    """A change to any function must be noticed: `-- _trio.py --function Deadline`; an hour without arguments.
+    """A change to any function must be noticed: `-- _trio/groups.py --function TaskGroup`; all take an hour.
 
     On the lowest Python only what matters nowhere else is judged.
     """

@@ -28,6 +28,7 @@ from _pytest.runner import runtestprotocol
 from cosmic_ray.exceptions import CosmicRayTestingException
 from hypothesis import HealthCheck, Phase, given, settings
 
+import interloop
 from model.programs import Block, programs
 from model.runs import Differs, check
 
@@ -53,13 +54,19 @@ class Verdict:
     tests: int
 
 
+def module_name(file: Path) -> str:
+    """The name by which a file of the package is imported."""
+    path = file.relative_to(Path(interloop.__file__).parent.parent).with_suffix("")
+    return ".".join(part for part in path.parts if part != "__init__")
+
+
 class Judge:
     """Runs the tests on each mutant, in as many processes at once as there are processors."""
 
     def __init__(self, mutants: list[Mutant], on_verdict: Callable[[Verdict], None]) -> None:
         self._mutants = mutants
         self._on_verdict = on_verdict
-        self._modules = {file: import_module(f"interloop.{file.stem}") for file in {m.file for m in mutants}}
+        self._modules = {file: import_module(module_name(file)) for file in {m.file for m in mutants}}
         self._killers: dict[tuple[Path, str], list[str]] = defaultdict(list)
 
     @pytest.hookimpl(tryfirst=True)

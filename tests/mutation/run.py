@@ -1,4 +1,4 @@
-"""Judge the mutants of the backends, and of the code over them: `nox -s mutation -- _trio.py`.
+"""Judge the mutants of the backends, and of the code over them: `nox -s mutation -- _trio/groups.py`.
 
 Every mutant must be killed, or stand in survivors.toml with the reason why it changes nothing. One that
 changes something on an older Python alone stands there with the Python that kills it, and is judged on that.
@@ -31,19 +31,19 @@ PACKAGE = Path(interloop.__file__).parent
 SUITE = Path(interloop.conformance.__file__).parent
 TIMERS = Path(__file__).parents[1] / "test_timers.py"  # what a timer costs is no matter of the contract
 LIST = Path(__file__).with_name("survivors.toml")
-FILES = [
-    "_dispatch.py",
-    "_checks.py",
-    "_errors.py",
-    "_error_list.py",
-    "_facade.py",
-    "abc.py",
-    "_starting.py",
-    "_patterns.py",
-    "_timers.py",
-    "_trio.py",
-    "_asyncio.py",
-]
+HARNESS = {SUITE, PACKAGE / "testing"}  # what judges is not judged
+
+
+def source_files() -> list[str]:
+    """The files of the package that have a function, by their path in it."""
+    return sorted(
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if HARNESS.isdisjoint(path.parents) and "def " in path.read_text("utf-8")
+    )
+
+
+FILES = source_files()
 ON = ["asyncio", "asyncio-eager", "trio"]
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -66,9 +66,13 @@ class Survivor:
         return self.file, self.function, self.was, self.now
 
 
+def path_of(mutant: Mutant) -> str:
+    return mutant.file.relative_to(PACKAGE).as_posix()
+
+
 @cache
 def key(mutant: Mutant) -> Key:
-    return mutant.file.name, mutant.function, *mutant.change()
+    return path_of(mutant), mutant.function, *mutant.change()
 
 
 class Results:
@@ -116,13 +120,18 @@ class Results:
     def table(self) -> Table:
         by_file: dict[str, Counter[str]] = {}
         for verdict in self.verdicts:
-            by_file.setdefault(verdict.mutant.file.name, Counter())[self.outcome(verdict)] += 1
+            by_file.setdefault(path_of(verdict.mutant), Counter())[self.outcome(verdict)] += 1
         by_file["all"] = sum(by_file.values(), Counter())
         table = Table("file", "mutants", "killed", "change nothing", "left", "killed, %")
         for name, counts in by_file.items():
             numbers = counts.total(), counts["killed"], counts["listed"], counts["left"]
             table.add_row(name, *map(str, numbers), f"{100 * counts['killed'] / counts.total():.1f}")
         return table
+
+
+def within(name: str) -> list[str]:
+    """The files that an argument names: one, or all of a folder."""
+    return [file for file in FILES if file == name or file.startswith(f"{name.rstrip('/')}/")]
 
 
 def chosen(options: argparse.Namespace, listed: dict[Key, Survivor]) -> list[Mutant]:
@@ -140,7 +149,7 @@ def chosen(options: argparse.Namespace, listed: dict[Key, Survivor]) -> list[Mut
 
 
 def judge(found: list[Mutant], rules: list[str], results: Results, console: Console) -> int:
-    columns = TextColumn("{task.description:15}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description:22}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, auto_refresh=False) as progress:  # a thread does not fork well
         bar = progress.add_task("unchanged", total=len(found))
         progress.refresh()
@@ -150,7 +159,7 @@ def judge(found: list[Mutant], rules: list[str], results: Results, console: Cons
             if results.outcome(verdict) == "left":
                 file, function, was, now = key(verdict.mutant)
                 console.print(f"{file}:{verdict.mutant.line} {function}\n  - {was}\n  + {now}", markup=False)
-            progress.update(bar, advance=1, description=verdict.mutant.file.name)
+            progress.update(bar, advance=1, description=path_of(verdict.mutant))
             progress.refresh()
 
         suite = [str(SUITE), str(TIMERS), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}"]
@@ -163,7 +172,13 @@ def judge(found: list[Mutant], rules: list[str], results: Results, console: Cons
 def main() -> int:
     parser = argparse.ArgumentParser(prog="nox -s mutation --", description=__doc__)
     add = parser.add_argument
-    add("files", nargs="*", default=FILES, metavar="FILE", help=f"of {', '.join(FILES)} (default: all)")
+    add(
+        "files",
+        nargs="*",
+        default=FILES,
+        metavar="FILE",
+        help="a file of the package, `_asyncio/groups.py`, or a folder (default: all)",
+    )
     add("--lines", metavar="A-B", help="only mutants that begin in these lines")
     add("--rule", action="append", default=[], help="only the tests of this rule: a first look, in seconds")
     add("--function", metavar="NAME", help="only mutants of functions with this in their name")
@@ -174,8 +189,10 @@ def main() -> int:
     )
     add("--output", type=Path, default=Path("build/mutation.jsonl"), help="(default: %(default)s)")
     options = parser.parse_args()
-    if unknown := set(options.files) - set(FILES):
-        parser.error(f"no such file: {', '.join(sorted(unknown))}; there are {', '.join(FILES)}")
+    for name in options.files:
+        if not within(name):
+            parser.error(f"no such file: {name}; there are {', '.join(FILES)}")
+    options.files = [file for name in options.files for file in within(name)]
 
     console = Console()
     entries = [Survivor(**entry) for entry in tomllib.loads(LIST.read_text("utf-8")).get("survivor", [])]
