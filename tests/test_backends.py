@@ -143,38 +143,56 @@ def test_d3_a_backend_from_an_installed_package(tmp_path: Path) -> None:
     assert done.stdout.split() == ["interloop_marimba", "interloop_marimba", "42", "marimba", "True"]
 
 
-NAMES = [None, "asyncio", "trio"]
+NAMES = [None, "asyncio", "trio", "kazoo"]
 
 
 @pytest.mark.parametrize("by_context", NAMES)
 @pytest.mark.parametrize("by_thread", NAMES)
-def test_d1_dispatch_agrees_with_sniffio(by_thread: str | None, by_context: str | None) -> None:
-    def agree() -> None:
+def test_d1_dispatch_agrees_with_sniffio_but_asks_whether_asyncio_runs(
+    by_thread: str | None, by_context: str | None
+) -> None:
+    def agree(running: str | None, sniffio_agrees: bool) -> None:
         found = sniffio.thread_local.name
         sniffio.thread_local.name = by_thread
         reset = sniffio.current_async_library_cvar.set(by_context)
         try:
-            try:
-                expected = sniffio.current_async_library()
-            except sniffio.AsyncLibraryNotFoundError:
-                with pytest.raises(NoAsyncContext):
-                    _dispatch.current_backend("deadline()")
+            expected = by_thread or ("kazoo" if by_context == "kazoo" else running)
+            if sniffio_agrees and (by_thread or by_context not in ("asyncio", "trio")):
+                assert sniffio_says() == expected
+            if expected is None:
+                for ask in (_dispatch.current_backend_name, _dispatch.current_backend):
+                    with pytest.raises(NoAsyncContext):
+                        ask("deadline()")
             else:
-                backend: Any = _dispatch.current_backend("deadline()")
-                assert backend.__name__ == f"interloop._{expected}"
+                assert _dispatch.current_backend_name("deadline()") == expected
+                if expected == "kazoo":
+                    with pytest.raises(UnsupportedBackend):
+                        _dispatch.current_backend("deadline()")
+                else:
+                    backend: Any = _dispatch.current_backend("deadline()")
+                    assert backend.__name__ == f"interloop._{expected}"
         finally:
             sniffio.current_async_library_cvar.reset(reset)
             sniffio.thread_local.name = found
 
-    async def in_a_task() -> None:
-        agree()
+    def sniffio_says() -> str | None:
+        try:
+            return sniffio.current_async_library()
+        except sniffio.AsyncLibraryNotFoundError:
+            return None
 
-    async def in_a_callback() -> None:
+    async def in_a_task_of_trio() -> None:
+        agree(None, True)  # since trio is known by the thread's variable alone
+
+    async def in_a_task_of_asyncio() -> None:
+        agree("asyncio", True)
+
+    async def in_a_callback_of_asyncio() -> None:
         called = asyncio.get_running_loop().create_future()
 
         def call() -> None:
             try:
-                agree()
+                agree("asyncio", False)  # sniffio looks for a task
             except BaseException as error:
                 called.set_exception(error)
             else:
@@ -183,8 +201,118 @@ def test_d1_dispatch_agrees_with_sniffio(by_thread: str | None, by_context: str 
         asyncio.get_running_loop().call_soon(call)
         await called
 
-    agree()
-    trio.run(in_a_task)
-    asyncio.run(in_a_task())
-    asyncio.run(in_a_callback())
-    agree()
+    agree(None, True)
+    trio.run(in_a_task_of_trio)
+    asyncio.run(in_a_task_of_asyncio())
+    asyncio.run(in_a_callback_of_asyncio())
+    agree(None, True)
+
+
+def run_program(program: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, "-W", "error", "-c", program], capture_output=True, text=True, check=False
+    )
+
+
+IN_A_THREAD = """
+import asyncio, sniffio, threading, trio
+from interloop import NoAsyncContext, current_backend, current_time
+
+async def main():
+    return current_backend()
+
+def outside(names):
+    try:
+        current_time()
+    except NoAsyncContext:
+        names.append("none")
+    names += [asyncio.run(main()), trio.run(main)]
+
+async def in_a_thread():
+    names = []
+    thread = threading.Thread(target=outside, args=[names])
+    thread.start()
+    thread.join()
+    return names
+
+for library in [None, "asyncio", "trio"]:
+    sniffio.current_async_library_cvar.set(library)
+    print(*asyncio.run(in_a_thread()), *trio.run(in_a_thread))
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="threads inherit the context from 3.14 on")
+@pytest.mark.parametrize("inherit", [0, 1])
+def test_d2_threads_that_inherit_the_context_are_outside_of_any_loop(inherit: int) -> None:
+    done = run_program(IN_A_THREAD, "-X", f"thread_inherit_context={inherit}")
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["none asyncio trio none asyncio trio"] * 3
+
+
+AFTER_A_FORK = """
+import asyncio, os
+from interloop import NoAsyncContext, current_time
+
+async def main():
+    current_time()
+    if child := os.fork():
+        print(os.waitpid(child, 0)[1])
+        return
+    try:
+        current_time()
+    except NoAsyncContext:
+        os._exit(0)
+    os._exit(1)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+def test_d2_a_process_that_was_forked_in_a_task_is_outside_of_any_loop() -> None:
+    done = run_program(AFTER_A_FORK)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_d2_where_the_stack_ends_the_error_is_about_the_stack() -> None:
+    def at_depth(depth: int) -> object:
+        return _dispatch.current_backend("deadline()") if depth == 0 else at_depth(depth - 1)
+
+    async def main() -> None:
+        ended = False
+        for depth in range(sys.getrecursionlimit()):
+            try:
+                at_depth(depth)
+            except RecursionError:
+                ended = True
+        assert ended
+
+    asyncio.run(main())
+
+
+IMPORTED_LATER = """
+import asyncio, trio
+from interloop import current_backend
+
+async def main():
+    return current_backend()
+
+async def in_trio_asyncio():
+    from trio_asyncio import aio_as_trio, open_loop
+
+    async with open_loop():
+        return current_backend(), await aio_as_trio(main)()
+
+print(asyncio.run(main()), *trio.run(in_trio_asyncio), asyncio.run(main()), trio.run(main))
+"""
+
+
+@pytest.mark.parametrize("first", ["import trio_asyncio", ""])
+def test_d1_trio_asyncio_may_be_imported_before_or_after_the_first_call(first: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", first + IMPORTED_LATER],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stderr, done.stdout.split()) == ("", ["asyncio", "trio", "asyncio", "asyncio", "trio"])

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
+from contextvars import copy_context
 from inspect import CORO_CLOSED, getcoroutinestate
 from math import inf
 from pathlib import Path
@@ -31,6 +35,7 @@ from interloop import (
     task_group,
 )
 from interloop.conformance import rule
+from interloop.conformance._helpers import asyncio_inside_trio, until
 from interloop.testing import Host
 
 T = TypeVar("T")
@@ -69,6 +74,8 @@ CALLS: dict[str, Callable[[], object]] = {
     "shield()": lambda: step(shield(checkpoint())),
 }
 each_call: pytest.MarkDecorator = pytest.mark.parametrize("call", CALLS)
+each_plain_call: pytest.MarkDecorator = pytest.mark.parametrize("call", list(CALLS)[:6])
+each_that_a_thread_inherits: pytest.MarkDecorator = pytest.mark.parametrize("inherited", ["asyncio", "trio"])
 
 
 def in_thread(call: Callable[[], T]) -> T:
@@ -79,6 +86,72 @@ def in_thread(call: Callable[[], T]) -> T:
     thread.join()
     [result] = results
     return result
+
+
+def with_inherited(library: str, call: Callable[[], T]) -> T:
+    """Give what `call()` gives in a context in which sniffio's variable has been set."""
+
+    def set_and_call() -> T:
+        sniffio.current_async_library_cvar.set(library)
+        return call()
+
+    return copy_context().run(set_and_call)
+
+
+# Ways to have something called by a loop of asyncio, in no task. Each returns what undoes it.
+
+
+def soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], object]:
+    return loop.call_soon(call).cancel
+
+
+def later(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], object]:
+    return loop.call_later(0, call).cancel
+
+
+def from_a_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], object]:
+    in_thread(lambda: loop.call_soon_threadsafe(call))
+    return lambda: None
+
+
+def when_a_future_is_done(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], object]:
+    future: asyncio.Future[None] = loop.create_future()
+    future.add_done_callback(lambda _: call())
+    future.set_result(None)
+    return future.cancel
+
+
+def skip_where_trio_calls_readers() -> None:
+    if asyncio_inside_trio():
+        pytest.skip("trio-asyncio calls readers and protocols in a task of trio, and tells sniffio so")
+
+
+def on_input(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], object]:
+    skip_where_trio_calls_readers()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.send(b"x")
+
+    def read() -> None:
+        ours.recv(1)
+        call()
+
+    loop.add_reader(ours, read)
+
+    def undo() -> None:
+        loop.remove_reader(ours)
+        ours.close()
+        theirs.close()
+
+    return undo
+
+
+def on_a_signal(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], object]:
+    if not hasattr(signal, "SIGUSR1"):
+        pytest.skip("this system has no SIGUSR1")
+    loop.add_signal_handler(signal.SIGUSR1, call)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return lambda: loop.remove_signal_handler(signal.SIGUSR1)
 
 
 # D1: the backend is found through sniffio when a call needs it
@@ -105,6 +178,75 @@ async def test_sniffio_may_be_told_of_another_library_in_a_task_of_asyncio() -> 
             current_backend()
     finally:
         sniffio.current_async_library_cvar.reset(token)
+
+
+@rule("D1")
+@each_plain_call
+async def test_calls_that_do_not_wait_work_in_a_callback_of_the_loop(host: Host, call: str) -> None:
+    results: list[object] = []
+
+    def callback() -> None:
+        try:
+            results.append((current_backend(), CALLS[call]()))
+        except BaseException as error:
+            results.append(error)
+
+    if host.backend == "trio":
+        from trio.lowlevel import current_trio_token
+
+        current_trio_token().run_sync_soon(callback)
+    else:
+        asyncio.get_running_loop().call_soon(callback)
+    await until(lambda: results)
+    assert isinstance(results[0], tuple), results
+    assert results[0][0] == host.backend
+
+
+@rule("D1", only="asyncio")
+@pytest.mark.parametrize(
+    "schedule",
+    [soon, later, from_a_thread, when_a_future_is_done, on_input, on_a_signal],
+    ids=lambda schedule: schedule.__name__,
+)
+async def test_the_backend_is_found_in_every_kind_of_callback(
+    schedule: Callable[[asyncio.AbstractEventLoop, Callable[[], None]], Callable[[], object]],
+) -> None:
+    results: list[object] = []
+
+    def callback() -> None:
+        try:
+            results.append((current_backend(), current_deadline(), current_time() >= 0))
+        except BaseException as error:
+            results.append(error)
+
+    undo = schedule(asyncio.get_running_loop(), callback)
+    try:
+        await until(lambda: results)
+    finally:
+        undo()
+    assert results == [("asyncio", inf, True)]
+
+
+@rule("D1", only="asyncio")
+async def test_the_backend_is_found_in_a_protocol() -> None:
+    skip_where_trio_calls_readers()
+    results: list[object] = []
+
+    class Protocol(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            try:
+                results.append((current_backend(), data))
+            except BaseException as error:
+                results.append(error)
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, _ = await asyncio.get_running_loop().create_connection(Protocol, sock=ours)
+        theirs.send(b"x")
+        await until(lambda: results)
+        transport.close()
+        await asyncio.sleep(0)
+    assert results == [("asyncio", b"x")]
 
 
 @rule("D1")
@@ -154,6 +296,47 @@ async def test_a_thread_of_its_own_is_no_async_context() -> None:
         return str(caught.value)
 
     assert in_thread(call).startswith("current_time()")
+
+
+@rule("D2")
+@each_call
+@each_that_a_thread_inherits
+async def test_a_thread_that_inherited_the_context_is_no_async_context(call: str, inherited: str) -> None:
+    def perform() -> str:
+        with pytest.raises(NoAsyncContext) as caught:
+            with_inherited(inherited, CALLS[call])
+        return str(caught.value)
+
+    assert in_thread(perform).startswith(f"{call} was called outside of any async context")
+
+
+@rule("D2")
+async def test_a_worker_thread_of_the_host_is_no_async_context(host: Host) -> None:
+    def call() -> str:
+        with pytest.raises(NoAsyncContext):
+            current_time()
+        with pytest.raises(NoAsyncContext) as caught:
+            task_group()
+        return str(caught.value)
+
+    if host.backend == "trio":
+        from trio.to_thread import run_sync
+
+        said = await run_sync(call)
+    else:
+        said = await asyncio.to_thread(call)
+    assert said.startswith("task_group()")
+
+
+@rule("D2")
+@pytest.mark.parametrize(("library", "error"), [(None, NoAsyncContext), ("curio", UnsupportedBackend)])
+def test_the_error_shows_no_error_of_the_search(library: str | None, error: type[Exception]) -> None:
+    with sniffio_says(library):
+        for call in CALLS.values():
+            with pytest.raises(error) as caught:
+                call()
+            assert caught.value.__cause__ is None
+            assert caught.value.__context__ is None
 
 
 @rule("D2")
@@ -285,4 +468,22 @@ async def test_another_library_may_run_in_another_thread(host: Host) -> None:
         return current_backend()
 
     assert in_thread(lambda: asyncio.run(other())) == "asyncio"
+    assert current_backend() == host.backend
+
+
+@rule("D4")
+@each_that_a_thread_inherits
+async def test_a_loop_in_a_thread_that_inherited_the_context_is_found(host: Host, inherited: str) -> None:
+    runs: dict[str, Callable[[Callable[[], Coroutine[Any, Any, str]]], str]]
+    runs = {"asyncio": lambda main: asyncio.run(main())}
+    if host.backend == "trio" or inherited == "trio":
+        runs["trio"] = pytest.importorskip("trio").run
+
+    async def other() -> str:
+        async with task_group() as tg:
+            tg.create_task(checkpoint())
+        return current_backend()
+
+    for library, run in runs.items():
+        assert in_thread(lambda run=run: with_inherited(inherited, lambda: run(other))) == library  # type: ignore[misc]
     assert current_backend() == host.backend
