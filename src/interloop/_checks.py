@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextvars import Context
 from math import isnan
 from types import CoroutineType
-from typing import Any, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 
 # Numbers of seconds of these types and between these need no closer look, which is a tenth of a deadline.
 PLAIN_NUMBERS = frozenset({float, int})
 PAST, FUTURE = -1e15, 1e15
 
 
+def safe_repr(value: object) -> str:
+    """`repr(value)`, or what any object has for it if that fails (C7)."""
+    try:
+        return repr(value)
+    except Exception:
+        return object.__repr__(value)
+
+
 def seconds(value: object, argument: str) -> float:
     """`value`, if it is a number of seconds (L4, W2)."""
     # bool is an int, but deadline(True) is a mistake
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{argument} expects a number of seconds, got {value!r}")
+        raise TypeError(f"{argument} expects a number of seconds, got {safe_repr(value)}")
     try:
         value = float(value)
     except OverflowError:
@@ -31,9 +39,9 @@ def seconds(value: object, argument: str) -> float:
 
 def check_positive(value: object, argument: str) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{argument} expects an integer or None, got {value!r}")
+        raise TypeError(f"{argument} expects an integer or None, got {safe_repr(value)}")
     if value < 1:
-        raise ValueError(f"{argument} expects at least 1, got {value!r}; None is for no limit")
+        raise ValueError(f"{argument} expects at least 1, got {safe_repr(value)}; None is for no limit")
 
 
 def is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
@@ -43,13 +51,34 @@ def is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
 
 def not_a_coroutine(value: object, call: str) -> TypeError:
     if callable(value):
-        name = getattr(value, "__qualname__", repr(value))
+        name = getattr(value, "__qualname__", None) or safe_repr(value)
         advice = f"call the function and pass what it returns: {name}(...)"
     elif hasattr(value, "__await__"):
         advice = "wrap the awaitable in an async function and pass a call of that"
     else:
         advice = "pass a call of an async function"
-    return TypeError(f"{call} expects a coroutine object, got {value!r}; {advice}")
+    return TypeError(f"{call} expects a coroutine object, got {safe_repr(value)}; {advice}")
+
+
+def close_all(values: Iterable[object]) -> None:
+    """Close the coroutine objects among `values`, all of them even if some refuse (C7)."""
+    failures: list[Exception] = []
+    for value in values:
+        if is_coroutine(value):
+            try:
+                value.close()
+            except Exception as failure:
+                failures.append(failure)
+    if failures:
+        raise ExceptionGroup("coroutines that could not be closed", failures)
+
+
+def refuse(error: BaseException, values: Iterable[object]) -> NoReturn:
+    """Close the coroutine objects among `values` and raise `error`, in the context of what that raised."""
+    try:
+        close_all(values)
+    finally:
+        raise error
 
 
 def check_child(coro: object, context: object, call: str) -> None:
@@ -57,17 +86,17 @@ def check_child(coro: object, context: object, call: str) -> None:
     if not is_coroutine(coro):
         raise not_a_coroutine(coro, call)
     if context is not None and not isinstance(context, Context):
-        coro.close()
-        raise TypeError(f"{call} expects a contextvars.Context, or None, as `context`, got {context!r}")
+        said = safe_repr(context)
+        error = TypeError(f"{call} expects a contextvars.Context, or None, as `context`, got {said}")
+        refuse(error, [coro])
 
 
 def check_function(fn: object, call: str) -> None:
     """Refuse what cannot be called to get a coroutine."""
     if callable(fn):
         return
-    if is_coroutine(fn):
-        fn.close()
-    raise TypeError(
-        f"{call} expects an async function and its arguments, got {fn!r}; "
+    error = TypeError(
+        f"{call} expects an async function and its arguments, got {safe_repr(fn)}; "
         "pass the function itself, not a call of it"
     )
+    refuse(error, [fn])

@@ -1,8 +1,9 @@
 """Which backend serves a call: the one for the async library that is running in this thread (D1).
 
-sniffio knows, with two exceptions. Its context variable is inherited by threads, which are outside of any loop (D2).
-And it finds asyncio by the current task, of which there is none in a callback of the loop. So what it says about the
-libraries that come with interloop counts only if they run here: trio notes that for each thread, and asyncio is asked.
+sniffio knows, with two exceptions. Its context variable is inherited by threads, which are outside of any
+loop (D2). And it finds asyncio by the current task, of which there is none in a callback of the loop. So
+what it says about the libraries that come with interloop counts only if they run here: trio notes that for
+each thread, and asyncio is asked.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class _NotImported:
     def _get_running_loop() -> None: ...
 
 
-# The module `asyncio`, once its backend is loaded. Not its function: trio-asyncio replaces that when it is imported.
+# The module, once its backend is loaded; not its function, which trio-asyncio replaces when it is imported.
 _imported_asyncio: Any = _NotImported
 
 

@@ -7,7 +7,17 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _dispatch
-from ._checks import FUTURE, PAST, PLAIN_NUMBERS, check_positive, is_coroutine, not_a_coroutine, seconds
+from ._checks import (
+    FUTURE,
+    PAST,
+    PLAIN_NUMBERS,
+    check_positive,
+    is_coroutine,
+    not_a_coroutine,
+    refuse,
+    safe_repr,
+    seconds,
+)
 from ._dispatch import current_backend as _backend
 from .abc import Deadline, TaskGroup
 
@@ -69,7 +79,10 @@ def deadline(delay: float | None = None, *, at: float | None = None, suppress: b
     """
     if at is not None:
         if delay is not None:
-            raise TypeError(f"deadline() takes `delay` or `at`, not both; got delay={delay!r} and at={at!r}")
+            raise TypeError(
+                "deadline() takes `delay` or `at`, not both; "
+                f"got delay={safe_repr(delay)} and at={safe_repr(at)}"
+            )
         at = _finite(at, "deadline(at=)")
     elif delay is not None and not (type(delay) in PLAIN_NUMBERS and PAST < delay < FUTURE):
         delay = _finite(delay, "deadline(delay)")
@@ -112,9 +125,8 @@ async def shield(coro: Coroutine[Any, Any, T], *, timeout: float | None = None) 
         if timeout is not None:
             seconds(timeout, "shield(timeout=)")
         backend = _backend("shield()")
-    except BaseException:
-        coro.close()
-        raise
+    except BaseException as error:
+        refuse(error, [coro])
     return await backend.shield(coro if timeout is None else _within(timeout, coro))
 
 
@@ -131,7 +143,7 @@ async def sleep(delay: float) -> None:
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
     """
     if seconds(delay, "sleep()") < 0:
-        raise ValueError(f"sleep() expects a number of seconds that is not negative, got {delay!r}")
+        raise ValueError(f"sleep() expects a number of seconds that is not negative, got {safe_repr(delay)}")
     await _backend("sleep()").sleep(delay)
 
 

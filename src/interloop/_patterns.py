@@ -15,9 +15,9 @@ from collections.abc import (
 )
 from math import inf
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast, overload
+from typing import Any, Generic, Never, Self, TypeVar, cast, overload
 
-from ._checks import check_positive, is_coroutine, not_a_coroutine
+from ._checks import check_positive, close_all, is_coroutine, not_a_coroutine, refuse, safe_repr
 from ._dispatch import current_backend
 from ._errors import TaskCancelled
 from ._facade import current_deadline, get_cancelled_exc_class, task_group
@@ -36,21 +36,27 @@ T6 = TypeVar("T6")
 _Coro = Coroutine[Any, Any, T]
 
 
-def _close_all(coros: Iterable[object]) -> None:
-    for coro in coros:
-        if is_coroutine(coro):
-            coro.close()
-
-
 def _check_all(coros: tuple[object, ...], call: str) -> None:
     """Refuse what is no coroutine object, and close all that are (P1, P2)."""
     for coro in coros:
         if not is_coroutine(coro):
-            _close_all(coros)
-            if isinstance(coro, (list, tuple)):
-                _close_all(coro)
-                raise TypeError(f"{call} expects coroutine objects, got {coro!r}; unpack it with a `*`")
-            raise not_a_coroutine(coro, call)
+            if not _is_to_be_unpacked(coro):
+                refuse(not_a_coroutine(coro, call), coros)
+            error = TypeError(
+                f"{call} expects coroutine objects, got {safe_repr(coro)}; unpack it with a `*`"
+            )
+            refuse(error, [*coros, *coro] if isinstance(coro, Collection) else coros)
+
+
+def _is_to_be_unpacked(value: object) -> bool:
+    return isinstance(value, (Collection, Iterator)) and not (
+        isinstance(value, (str, bytes)) or callable(value)
+    )
+
+
+def _is_cancelled() -> bool:
+    """Whether a scope around this task is cancelled (L7)."""
+    return current_deadline() == -inf
 
 
 @overload
@@ -110,9 +116,8 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
             check_positive(limit, "gather(limit=)")
         current_backend("gather()")
         group = task_group(limit=limit)
-    except BaseException:
-        _close_all(coros)
-        raise
+    except BaseException as error:
+        refuse(error, coros)
     async with group as tg:
         tasks = [tg.create_task(coro) for coro in coros]
     return tuple(task.result() for task in tasks)
@@ -154,9 +159,8 @@ async def first(*coros: _Coro[Any]) -> Any:
     try:
         current_backend("first()")
         group = task_group()
-    except BaseException:
-        _close_all(coros)
-        raise
+    except BaseException as error:
+        refuse(error, coros)
     results: list[Any] = []
     failures: list[Exception] = []
 
@@ -164,8 +168,8 @@ async def first(*coros: _Coro[Any]) -> Any:
         try:
             result = await coro
         except Exception as error:
-            if current_deadline() == -inf:
-                raise  # an error in clean-up, after a success or a cancellation from outside
+            if _is_cancelled() and _came_of_a_cancellation(error):
+                raise  # in clean-up, after a success or a cancellation from outside
             failures.append(error)
         else:
             if not results:
@@ -180,6 +184,27 @@ async def first(*coros: _Coro[Any]) -> Any:
     if failures:
         raise ExceptionGroup("all attempts failed", failures)
     raise TaskCancelled("every coroutine given to first() ended as cancelled")
+
+
+def _came_of_a_cancellation(error: BaseException) -> bool:
+    """Whether it was raised while a cancellation was being handled, other than one that became a timeout."""
+    cancelled = get_cancelled_exc_class()
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        link = pending.pop()
+        if link is None or id(link) in seen:
+            continue
+        if isinstance(link, cancelled):
+            return True
+        seen.add(id(link))
+        if isinstance(link, TimeoutError) and isinstance(became_it := link.__cause__, cancelled):
+            seen.add(id(became_it))
+            pending.append(became_it.__context__)
+        pending += [link.__cause__, link.__context__]
+        if isinstance(link, BaseExceptionGroup):
+            pending += link.exceptions
+    return False
 
 
 _END: Any = object()
@@ -279,7 +304,7 @@ class AsCompleted(Generic[T]):
                 self._running += 1
                 self._group.create_task(self._run(coro), name=getattr(coro, "__qualname__", None))
         except get_cancelled_exc_class():
-            if current_deadline() == -inf:
+            if _is_cancelled():
                 raise
             self._one_was_cancelled = True
         finally:
@@ -291,7 +316,7 @@ class AsCompleted(Generic[T]):
         try:
             self._results.append(await coro)
         except get_cancelled_exc_class():
-            if current_deadline() == -inf:
+            if _is_cancelled():
                 raise
             self._one_was_cancelled = True
         self._running -= 1
@@ -310,7 +335,7 @@ class AsCompleted(Generic[T]):
         elif isinstance(source, Generator):
             source.close()
         elif self._made_already and isinstance(source, Iterator):
-            _close_all(source)
+            close_all(source)
 
 
 # mypy joins what is in a list, int and str to object, and makes a union of what is in a tuple.
@@ -339,7 +364,7 @@ def as_completed(
     coros: Iterable[_Coro[T]] | AsyncIterable[_Coro[T]], *, limit: int | None = None
 ) -> AsCompleted[T]: ...
 def as_completed(
-    coros: Iterable[_Coro[T]] | AsyncIterable[_Coro[T]], *, limit: int | None = None
+    coros: Iterable[_Coro[T]] | AsyncIterable[_Coro[T]], *more: Never, limit: int | None = None
 ) -> AsCompleted[T]:
     """The results of several coroutines as they come (P3).
 
@@ -359,16 +384,18 @@ def as_completed(
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2); likewise.
     """
     got = cast(object, coros)
-    made_already = tuple(coros) if isinstance(coros, Collection) else ()
+    made_already = tuple(got) if isinstance(got, Collection) else ()
     try:
+        if more:
+            raise TypeError(
+                f"as_completed() expects one iterable of coroutine objects, got {1 + len(more)} arguments; "
+                "put the coroutine objects in a list"
+            )
         if not isinstance(got, (Iterable, AsyncIterable)):
-            if is_coroutine(got):
-                got.close()
-            raise TypeError(f"as_completed() expects an iterable of coroutine objects, got {got!r}")
+            raise TypeError(f"as_completed() expects an iterable of coroutine objects, got {safe_repr(got)}")
         _check_all(made_already, "as_completed()")
         if limit is not None:
             check_positive(limit, "as_completed(limit=)")
         return AsCompleted(made_already if isinstance(coros, Collection) else coros, limit)
-    except BaseException:
-        _close_all(made_already)
-        raise
+    except BaseException as error:
+        refuse(error, [got, *made_already, *more])

@@ -16,7 +16,7 @@ from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Self, TypeVar, overload
 
-from ._checks import seconds
+from ._checks import safe_repr, seconds
 from ._errors import TaskCancelled, TaskFailed, TaskNotDone
 from ._starting import start
 from ._status import NativeEvent, Startable0, Startable1, Startable2, Startable3, Startable4, TaskStatus
@@ -55,7 +55,7 @@ class Task(ABC, Generic[T_co]):
         """
         error = self.exception()
         if error is not None:
-            raise TaskFailed(f"task {self.get_name()!r} failed: {error!r}") from error
+            raise TaskFailed(f"task {self.get_name()!r} failed: {safe_repr(error)}") from error
         return self._value()
 
     def exception(self) -> BaseException | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable
 from contextvars import ContextVar
 from inspect import CORO_CLOSED, getcoroutinestate
@@ -29,6 +30,7 @@ from interloop import (
     sleep_forever,
     task_group,
 )
+from interloop.abc import NativeEvent
 from interloop.conformance import rule
 from interloop.conformance._helpers import (
     Enclosing,
@@ -38,6 +40,7 @@ from interloop.conformance._helpers import (
     in_every_scope,
     leaves,
     note_the_end,
+    settle,
     until,
 )
 from interloop.conformance.test_groups import count
@@ -59,6 +62,10 @@ async def answer(value: Any, seconds: float = 0) -> Any:
 async def fail_after(seconds: float, error: BaseException) -> None:
     await sleep(seconds)
     raise error
+
+
+async def answer_at_once(value: Any) -> Any:
+    return value
 
 
 async def note(log: list[Any], what: Any) -> Any:
@@ -222,6 +229,58 @@ async def test_what_is_no_coroutine_is_refused_and_all_coroutines_are_closed(
         await pattern(coros[0], wrong, coros[1])
     assert f"{NAMES[pattern]}() expects a coroutine object, got {wrong!r}" in str(caught.value)
     assert closed(coros)
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+@rule("P1", "P2", "P3")
+@each_pattern
+async def test_what_cannot_be_shown_is_refused_all_the_same(pattern: Pattern) -> None:
+    coros = [answer(1), answer(2)]
+    with pytest.raises(TypeError, match=r"expects a coroutine object, got <.*Unshowable object at 0x"):
+        await pattern(coros[0], Unshowable(), coros[1])
+    assert closed(coros)
+
+
+@rule("P1", "P2")
+@pytest.mark.parametrize("pattern", [gather, first], ids=NAMES.get)
+async def test_an_iterable_that_was_not_unpacked_is_refused_and_all_coroutines_are_closed(
+    pattern: Pattern,
+) -> None:
+    made: list[Coroutine[Any, Any, int]] = []
+
+    def make() -> Coroutine[Any, Any, int]:
+        made.append(answer(1))
+        return made[-1]
+
+    beside = make()
+    for given in (
+        [make(), make()],
+        (make(),),
+        {make()},
+        deque([make()]),
+        {"key": make()}.values(),
+        (make() for _ in range(2)),
+        map(answer, [1, 2]),
+    ):
+        with pytest.raises(TypeError) as caught:
+            await pattern(beside, given)
+        assert f"{NAMES[pattern]}() expects coroutine objects, got {given!r}; unpack it with a `*`" in str(
+            caught.value
+        )
+    assert closed(made)
+
+
+@rule("P1", "P2")
+@pytest.mark.parametrize("pattern", [gather, first], ids=NAMES.get)
+@pytest.mark.parametrize("wrong", ["text", b"bytes", list], ids=["str", "bytes", "class"])
+async def test_what_should_not_be_unpacked_is_not_said_to_be(pattern: Pattern, wrong: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        await pattern(wrong)
+    assert "unpack" not in str(caught.value)
 
 
 @rule("P1", "P2", "P3", "D2")
@@ -499,6 +558,146 @@ async def test_of_two_that_succeed_at_once_one_wins() -> None:
         return value
 
     assert await first(at_once(1), at_once(2), at_once(3)) in (1, 2, 3)
+
+
+def native_event() -> NativeEvent:
+    """What is set wakes all who wait in one turn of the loop."""
+    if current_backend() == "trio":
+        import trio
+
+        return trio.Event()
+    return asyncio.Event()
+
+
+async def fail_on(event: NativeEvent, error: BaseException) -> None:
+    await event.wait()
+    raise error
+
+
+async def fail_at_once(_: NativeEvent, error: BaseException) -> None:
+    raise error
+
+
+async def fail_on_with_a_timeout_behind(event: NativeEvent, error: BaseException) -> None:
+    try:
+        with deadline(0):
+            await sleep_forever()
+    except TimeoutError:
+        await event.wait()
+        raise error
+
+
+each_failure_in_the_same_turn: pytest.MarkDecorator = pytest.mark.parametrize(
+    "attempt_to_fail",
+    [fail_on, fail_at_once, fail_on_with_a_timeout_behind],
+    ids=lambda attempt: attempt.__name__,
+)
+
+
+@rule("P2")
+@pytest.mark.parametrize("order", ["success-first", "failure-first", "failures-around"])
+@each_failure_in_the_same_turn
+async def test_a_success_wins_over_failures_in_the_same_turn(
+    attempt_to_fail: Callable[[NativeEvent, BaseException], Coroutine[Any, Any, None]], order: str
+) -> None:
+    for _ in range(20):  # trio draws lots
+        event = native_event()
+
+        async def succeed(event: NativeEvent = event) -> str:
+            await event.wait()
+            return "success"
+
+        async def fail(event: NativeEvent = event) -> None:
+            await attempt_to_fail(event, OSError())
+
+        attempts: dict[str, list[Callable[[], Coroutine[Any, Any, Any]]]]
+        attempts = {
+            "success-first": [succeed, fail],
+            "failure-first": [fail, succeed],
+            "failures-around": [fail, succeed, fail],
+        }
+        async with task_group() as tg:
+            task = tg.create_task(first(*[attempt() for attempt in attempts[order]]))
+            await settle()
+            event.set()
+        assert task.result() == "success"
+
+
+@rule("P2")
+async def test_a_success_at_once_wins_over_a_failure_at_once() -> None:
+    error = ValueError()
+    for _ in range(20):
+        assert await first(answer_at_once("success"), fail(error)) == "success"
+        assert await first(fail(error), answer_at_once("success"), fail(error)) == "success"
+
+
+@rule("P2")
+@each_failure_in_the_same_turn
+async def test_a_failure_in_the_turn_of_a_cancellation_from_outside_does_not_win_over_it(
+    attempt_to_fail: Callable[[NativeEvent, BaseException], Coroutine[Any, Any, None]],
+) -> None:
+    for _ in range(20):
+        event = native_event()
+        caught: list[type[BaseException]] = []
+
+        async def inside(event: NativeEvent = event, caught: list[Any] = caught) -> None:
+            try:
+                await first(attempt_to_fail(event, OSError()), sleep_forever())
+            except BaseException as error:
+                caught.append(type(error))
+                raise
+
+        async with task_group() as tg:
+            tg.create_task(inside())
+            await settle()
+            event.set()
+            tg.cancel()
+        assert caught == [get_cancelled_exc_class()]
+
+
+@rule("P2")
+async def test_what_a_loser_in_a_shield_fails_with_is_no_error_in_clean_up() -> None:
+    for _ in range(20):
+        event = native_event()
+
+        async def succeed(event: NativeEvent = event) -> str:
+            event.set()
+            return "success"
+
+        assert await first(shield(fail_on(event, OSError())), succeed()) == "success"
+
+
+@rule("P2")
+async def test_a_timeout_in_the_clean_up_of_a_loser_is_raised() -> None:
+    async def loser() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            await shield(sleep_forever(), timeout=0)
+
+    for _ in range(20):
+        with pytest.raises(ExceptionGroup) as caught:
+            await first(answer("quick"), loser())
+        assert [isinstance(error, TimeoutError) for error in leaves(caught.value)] == [True]
+
+
+@rule("P2")
+@pytest.mark.parametrize("in_a_group", [False, True])
+async def test_an_error_in_clean_up_that_is_raised_at_once_is_raised(in_a_group: bool) -> None:
+    error = OSError()
+
+    async def loser() -> None:
+        if in_a_group:
+            async with task_group() as tg:
+                tg.create_task(fail_when_cancelled(error))
+        else:
+            await fail_when_cancelled(error)
+
+    for _ in range(20):
+        with pytest.raises(ExceptionGroup) as caught:
+            await first(answer("quick"), loser())
+        assert leaves(caught.value) == [error]
+        assert await first(answer("quick"), sleep_forever()) == "quick"
 
 
 @rule("P2")
@@ -1123,6 +1322,19 @@ async def test_what_is_no_iterable_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError) as caught:
         as_completed(wrong)
     assert f"as_completed() expects an iterable of coroutine objects, got {wrong!r}" in str(caught.value)
+
+
+@rule("P3")
+async def test_coroutines_that_are_not_in_a_list_are_refused_and_closed() -> None:
+    coros = [answer(1), answer(2), answer(3)]
+    for given in (coros[:2], [[coros[2]], answer(4)]):
+        with pytest.raises(TypeError) as caught:
+            as_completed(*given)
+        assert "as_completed() expects one iterable of coroutine objects, got 2 arguments" in str(
+            caught.value
+        )
+        assert "put the coroutine objects in a list" in str(caught.value)
+    assert closed(coros)
 
 
 @rule("P3")

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, deque
 
 from .. import current_backend
+from .._checks import safe_repr
 
 __all__ = ["wait_all_tasks_blocked"]
 
@@ -33,7 +34,8 @@ async def _on_asyncio(loop: asyncio.AbstractEventLoop) -> None:
     ready: object = getattr(loop, "_ready", None)  # asyncio's queue, which has no public view
     if not isinstance(ready, deque):
         raise NotImplementedError(
-            f"wait_all_tasks_blocked() cannot see what is to run on {loop!r}; use one of asyncio's own loops"
+            f"wait_all_tasks_blocked() cannot see what is to run on {safe_repr(loop)}; "
+            "use one of asyncio's own loops"
         )
     _waiters[loop] += 1
     try:

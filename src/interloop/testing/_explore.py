@@ -17,7 +17,7 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from .. import current_backend, get_cancelled_exc_class, task_group
-from .._checks import check_function
+from .._checks import check_function, safe_repr
 from .._errors import errors_only
 from ._hosts import Host, _tasks_alive, find_host
 from ._waiting import where
@@ -74,7 +74,9 @@ def explore_cancellation(
             raise
         places = first.places
         if checkpoint is not None and not 1 <= checkpoint <= len(places):
-            raise ValueError(f"there is no checkpoint {checkpoint!r}: there are {len(places)}, from 1 on")
+            raise ValueError(
+                f"there is no checkpoint {safe_repr(checkpoint)}: there are {len(places)}, from 1 on"
+            )
         for number in range(1, len(places) + 1) if checkpoint is None else [checkpoint]:
             for natively in [False, True] if on.backend == "asyncio" else [False]:
                 run = _Run(async_fn, on, check, cancel_at=number, natively=natively)
@@ -163,7 +165,12 @@ async def _error_of(async_fn: Callable[[], Awaitable[object]]) -> BaseException 
 
 
 def _in_short(error: Exception) -> str:
-    return repr(error) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
+    if isinstance(error, ExceptionGroup):
+        return safe_repr(error)
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # C7: the error's own code
+        return safe_repr(error)
 
 
 def _current_task() -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, TypeVarTuple
 import sniffio
 
 from .. import get_cancelled_exc_class
-from .._checks import check_function
+from .._checks import check_function, safe_repr
 from ._virtual_time import VirtualTimeLoop
 from ._waiting import Deadlock
 
@@ -79,7 +79,7 @@ class Host:
             except ModuleNotFoundError as error:
                 return f"{error.name} is not installed"
             except Exception as error:
-                return f"{package} cannot be imported: {error!r}"
+                return f"{package} cannot be imported: {safe_repr(error)}"
         return None
 
     def run(
@@ -206,12 +206,12 @@ def _bare_deadlock(error: BaseException) -> BaseException:
 
 
 def _describe(report: dict[str, Any]) -> str:
-    details = ", ".join(f"{key}={value!r}" for key, value in report.items() if key != "message")
+    details = ", ".join(f"{key}={safe_repr(value)}" for key, value in report.items() if key != "message")
     return f"{report['message']} ({details})"
 
 
 def _names_of_others(known: set[object]) -> list[str]:
-    return [repr(task) for task in _tasks_alive() if task not in known]
+    return [safe_repr(task) for task in _tasks_alive() if task not in known]
 
 
 def _tasks_alive() -> Iterator[object]:
@@ -357,7 +357,9 @@ def find_host(name: str) -> Host:
     except (ImportError, AttributeError, ValueError) as error:
         raise LookupError(f"cannot import the host {name!r}: {error}") from error
     if not callable(runner):
-        raise LookupError(f"the host {name!r} is {runner!r}, which cannot be called with an async function")
+        raise LookupError(
+            f"the host {name!r} is {safe_repr(runner)}, which cannot be called with an async function"
+        )
     return Host(name, runner, deviations=getattr(runner, "deviations", {}))
 
 
