@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import inspect
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from math import inf
 from typing import Any
 
 import pytest
+import sniffio
 
-from interloop import current_backend, current_time, sleep, task_group
+from interloop import checkpoint, current_backend, current_time, sleep, task_group
 from interloop.testing import (
     HOSTS,
     Host,
@@ -100,6 +102,48 @@ def test_a_trio_system_task_left_alive_fails_the_run() -> None:
 
     with pytest.raises(TasksLeftAlive, match="left behind"):
         HOSTS["trio"].run(main)
+
+
+@each_host
+@pytest.mark.parametrize("clean_up_takes", [0, 3])
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # trio's, about this very thing
+def test_the_loop_s_own_closing_of_an_async_generator_is_no_task_left_alive(
+    host: Host, clean_up_takes: int
+) -> None:
+    async def numbers() -> AsyncGenerator[int, None]:
+        try:
+            for number in range(3):
+                yield number
+        finally:
+            if clean_up_takes:
+                await sleep(clean_up_takes * host.tick)
+
+    async def main(turns: int) -> str:
+        async with task_group():
+            async for _ in numbers():
+                break
+        for _ in range(turns):
+            await checkpoint()
+        return "ended"
+
+    for turns in range(5):
+        assert host.run(main, turns) == "ended"
+
+
+@each_host
+def test_a_run_in_a_thread_that_inherited_the_context_of_another_loop(host: Host) -> None:
+    async def main() -> str:
+        async with task_group() as tg:
+            tg.create_task(sleep(0))
+        return current_backend()
+
+    def run_here() -> str:
+        if "anyio" not in host.packages:  # which refuses to run where the variable is set
+            sniffio.current_async_library_cvar.set("trio" if host.backend == "asyncio" else "asyncio")
+        return host.run(main)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        assert threads.submit(contextvars.copy_context().run, run_here).result(timeout=20) == host.backend
 
 
 @each_asyncio_host

@@ -1,6 +1,13 @@
 """Structured concurrency for libraries that run on whatever event loop their user has."""
 
-from ._errors import NoAsyncContext, TaskCancelled, TaskFailed, TaskNotDone, UnsupportedBackend
+from ._errors import (
+    NoAsyncContext,
+    TaskCancelled,
+    TaskFailed,
+    TaskNotDone,
+    UnsupportedBackend,
+    name_classes_after,
+)
 from ._facade import (
     checkpoint,
     current_backend,
@@ -43,3 +50,6 @@ __all__ = [
     "sleep_until",
     "task_group",
 ]
+
+name_classes_after(__name__, globals())
+del name_classes_after

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "NoAsyncContext",
     "TaskCancelled",
@@ -33,6 +35,16 @@ class TaskCancelled(Exception):
     An ordinary exception, so that a cancelled task is never mistaken for a cancellation of whoever
     waits for it.
     """
+
+
+def name_classes_after(package: str, public: dict[str, Any]) -> None:
+    """Let the public classes of `package` say where they are imported from, in tracebacks and in pickles.
+
+    Not the functions: nothing shows where they are from, and `typing.get_overloads` finds theirs by it.
+    """
+    for thing in public.values():
+        if isinstance(thing, type) and thing.__module__.startswith(f"{package}._"):
+            thing.__module__ = package
 
 
 def already_entered(scope: object) -> RuntimeError:

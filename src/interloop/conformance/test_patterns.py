@@ -1326,10 +1326,11 @@ async def test_what_is_no_iterable_is_refused(wrong: Any) -> None:
 
 @rule("P3")
 async def test_coroutines_that_are_not_in_a_list_are_refused_and_closed() -> None:
-    coros = [answer(1), answer(2), answer(3)]
-    for given in (coros[:2], [[coros[2]], answer(4)]):
+    coros = [answer(1), answer(2), answer(3), answer(4)]
+    refusing: Any = as_completed
+    for given in (coros[:2], [coros[2:3], coros[3]]):
         with pytest.raises(TypeError) as caught:
-            as_completed(*given)
+            refusing(*given)
         assert "as_completed() expects one iterable of coroutine objects, got 2 arguments" in str(
             caught.value
         )

@@ -12,10 +12,9 @@ from functools import cached_property, partial
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, TypeVarTuple
 
-import sniffio
-
 from .. import get_cancelled_exc_class
 from .._checks import check_function, safe_repr
+from .._dispatch import current_backend_name
 from ._virtual_time import VirtualTimeLoop
 from ._waiting import Deadlock
 
@@ -138,7 +137,7 @@ class Host:
     @cached_property
     def _inside(self) -> tuple[str, tuple[str, ...]]:
         async def look() -> tuple[str, tuple[str, ...]]:
-            library = sniffio.current_async_library()
+            library = current_backend_name("run()")
             packages = {*self.packages, library}
             if library == "asyncio":
                 packages.add(type(asyncio.get_running_loop()).__module__.partition(".")[0])
@@ -160,7 +159,7 @@ class _Watched(Generic[T]):
     async def main(self) -> None:
         __tracebackhide__ = True
         # Errors do not pass through the host: a task group around this function would wrap them.
-        if sniffio.current_async_library() == "asyncio":
+        if current_backend_name("run()") == "asyncio":
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: self.reports.append(context))
         hosts_own = set(_tasks_alive())
@@ -211,13 +210,14 @@ def _describe(report: dict[str, Any]) -> str:
 
 
 def _names_of_others(known: set[object]) -> list[str]:
-    return [safe_repr(task) for task in _tasks_alive() if task not in known]
+    return [safe_repr(task) for task in _tasks_alive() if task not in known and not _closes_a_generator(task)]
 
 
 def _tasks_alive() -> Iterator[object]:
-    if sniffio.current_async_library() == "asyncio":
+    library = current_backend_name("run()")
+    if library == "asyncio":
         yield from asyncio.all_tasks()
-    elif sniffio.current_async_library() == "trio":
+    elif library == "trio":
         from trio.lowlevel import current_root_task
 
         tasks = [current_root_task()]
@@ -226,6 +226,15 @@ def _tasks_alive() -> Iterator[object]:
             if task is not None:
                 yield task
                 tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+
+
+def _closes_a_generator(task: Any) -> bool:
+    """Whether it is the loop's own: it closes async generators that were left before their end."""
+    coro = task.get_coro() if isinstance(task, asyncio.Task) else getattr(task, "coro", None)
+    return (
+        type(coro).__name__ == "async_generator_athrow"
+        or getattr(coro, "__qualname__", "") == "AsyncGenerators._finalize_one"
+    )
 
 
 # not new_event_loop(): libraries, trio-asyncio for one, put another loop there
