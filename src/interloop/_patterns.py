@@ -145,7 +145,7 @@ async def first(*coros: _Coro[Any]) -> Any:
     """Run all coroutines at once and give the first result; the others are cancelled and waited for (P2).
 
     A failure only counts if all fail. A result that comes while the others are being cancelled is dropped;
-    an error in the clean-up of one of them is not.
+    an error in the clean-up of one of them, raised while its cancellation was being handled, is not.
 
     Raises:
         ExceptionGroup: all failed; or one of the others failed while it was being cancelled.
