@@ -14,7 +14,7 @@ PAST, FUTURE = -1e15, 1e15
 
 
 def safe_repr(value: object) -> str:
-    """`repr(value)`, or what any object has for it if that fails (C7)."""
+    """`repr(value)`, or what any object has for it if that fails."""
     try:
         return repr(value)
     except Exception:
@@ -61,7 +61,7 @@ def not_a_coroutine(value: object, call: str) -> TypeError:
 
 
 def close_all(values: Iterable[object]) -> None:
-    """Close the coroutine objects among `values`, all of them even if some refuse (C7)."""
+    """Close the coroutine objects among `values`, all of them even if some refuse."""
     failures: list[Exception] = []
     for value in values:
         if is_coroutine(value):

@@ -169,7 +169,7 @@ def _in_short(error: Exception) -> str:
         return safe_repr(error)
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # C7: the error's own code
+    except Exception:  # the error's own code
         return safe_repr(error)
 
 
