@@ -26,6 +26,7 @@ from interloop import (
     sleep_forever,
     task_group,
 )
+from interloop.testing import HOSTS
 from wheels import build_wheel, install
 
 Run = Callable[[Callable[[], Coroutine[Any, Any, str]]], str]
@@ -274,6 +275,9 @@ def test_d2_a_process_that_was_forked_in_a_task_is_outside_of_any_loop() -> None
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython", reason="the recursion limit says nothing of the depth of its stack"
+)
 def test_d2_where_the_stack_ends_the_error_is_about_the_stack() -> None:
     def at_depth(depth: int) -> object:
         return _dispatch.current_backend("deadline()") if depth == 0 else at_depth(depth - 1)
@@ -307,6 +311,9 @@ print(asyncio.run(main()), *trio.run(in_trio_asyncio), asyncio.run(main()), trio
 """
 
 
+@pytest.mark.skipif(
+    HOSTS["trio-asyncio"].missing() is not None, reason="trio-asyncio cannot be imported on this Python"
+)
 @pytest.mark.parametrize("first", ["import trio_asyncio", ""])
 def test_d1_trio_asyncio_may_be_imported_before_or_after_the_first_call(first: str) -> None:
     done = subprocess.run(
