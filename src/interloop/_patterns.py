@@ -145,7 +145,7 @@ async def first(*coros: _Coro[Any]) -> Any:
     """Run all coroutines at once and give the first result; the others are cancelled and waited for (P2).
 
     A failure only counts if all fail. A result that comes while the others are being cancelled is dropped;
-    an error in the clean-up of one of them, raised while its cancellation was being handled, is not.
+    an error in the clean-up of one of them is not.
 
     Raises:
         ExceptionGroup: all failed; or one of the others failed while it was being cancelled.
@@ -168,8 +168,8 @@ async def first(*coros: _Coro[Any]) -> Any:
         try:
             result = await coro
         except Exception as error:
-            if _is_cancelled() and _came_of_a_cancellation(error):
-                raise  # in clean-up, after a success or a cancellation from outside
+            if _is_cancelled():
+                raise  # an error in clean-up, after a success or a cancellation from outside
             failures.append(error)
         else:
             if not results:
@@ -184,27 +184,6 @@ async def first(*coros: _Coro[Any]) -> Any:
     if failures:
         raise ExceptionGroup("all attempts failed", failures)
     raise TaskCancelled("every coroutine given to first() ended as cancelled")
-
-
-def _came_of_a_cancellation(error: BaseException) -> bool:
-    """Whether it was raised while a cancellation was being handled, other than one that became a timeout."""
-    cancelled = get_cancelled_exc_class()
-    pending: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while pending:
-        link = pending.pop()
-        if link is None or id(link) in seen:
-            continue
-        if isinstance(link, cancelled):
-            return True
-        seen.add(id(link))
-        if isinstance(link, TimeoutError) and isinstance(became_it := link.__cause__, cancelled):
-            seen.add(id(became_it))
-            pending.append(became_it.__context__)
-        pending += [link.__cause__, link.__context__]
-        if isinstance(link, BaseExceptionGroup):
-            pending += link.exceptions
-    return False
 
 
 _END: Any = object()
