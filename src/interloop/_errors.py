@@ -71,7 +71,8 @@ def left_in_another_task(scope: object, entered_in: str, left_in: str) -> Runtim
     return RuntimeError(
         f"{scope!r} was entered in task {entered_in!r} but is being left in task {left_in!r}. "
         "The usual cause is an async generator, or an exit stack, that yields inside the scope "
-        "and is then closed by another task: enter and leave a scope in one task, and hand values "
+        "and is then closed by another task, such as a fixture of pytest-asyncio, asyncSetUp() and a test of "
+        "IsolatedAsyncioTestCase, or two cells of a notebook. Enter and leave a scope in one task, and hand values "
         "out through a channel or a queue instead"
     )
 
@@ -84,15 +85,19 @@ def left_out_of_order(scope: object, still_open: object = "another scope") -> Ru
     )
 
 
-def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseException | None:
-    """`error` without the cancellations in it, or `None` if it holds nothing else (G4)."""
-    if isinstance(error, BaseExceptionGroup):
-        cancellations, errors = error.split(cancelled)
-        return errors if cancellations else error
-    return None if isinstance(error, cancelled) else error
+def left_open(scope: object, task: str) -> RuntimeError:
+    return RuntimeError(
+        f"task {task!r} ended while {scope!r}, which it had entered, was still open; what is entered in a task is "
+        "left in that task"
+    )
 
 
-def first_leaf(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def used_from_elsewhere(call: str, owner: object, belongs_to: str, here: str, instead: str) -> RuntimeError:
+    return RuntimeError(
+        f"{call} on {owner!r} from {here}: it belongs to {belongs_to}; call it there, through {instead}"
+    )
+
+
+def timed_out(delay: float | None, when: float | None) -> str:
+    """What a `TimeoutError` says (L1)."""
+    return f"deadline of {delay:g} s" if delay is not None else f"deadline at {when:g} s"

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Self, Typ
 
 from ._checks import safe_repr, seconds
 from ._errors import TaskCancelled, TaskFailed, TaskNotDone
-from ._starting import start
 from ._status import NativeEvent, Startable0, Startable1, Startable2, Startable3, Startable4, TaskStatus
 
 __all__ = ["Backend", "Deadline", "NativeEvent", "Task", "TaskGroup", "TaskStatus"]
@@ -204,6 +203,7 @@ class TaskGroup(ABC):
         *args: Any,
         name: str | None = None,
     ) -> Any: ...
+    @abstractmethod
     async def start(
         self, fn: Callable[..., Coroutine[Any, Any, object]], /, *args: Any, name: str | None = None
     ) -> Any:
@@ -225,7 +225,6 @@ class TaskGroup(ABC):
             TaskFailed: likewise, and its clean-up failed; the error is the group's as well.
             Exception: what `fn` raised before it called `started()`; the group lives on.
         """
-        return await start(self, fn, args, name)
 
     @abstractmethod
     def cancel(self) -> None:
@@ -388,6 +387,10 @@ class Backend(Protocol):
 
     def current_deadline(self) -> float:
         """The earliest deadline around the current task (L7)."""
+        ...
+
+    def is_cancelled(self) -> bool:
+        """Whether a cancellation of a scope around the current task is in force."""
         ...
 
     def get_cancelled_exc_class(self) -> type[BaseException]:

@@ -1,90 +1,130 @@
 """One timer of an asyncio loop for all the deadlines that are open in it.
 
 A timer of its own is most of what a deadline costs: `loop.call_at()` makes a handle and puts it into a heap,
-and nearly every one is cancelled. Here the loop has one timer, for the time that was the earliest when it was
-set. It stays when that deadline goes, since those that come are mostly later: at worst it rings once for
-nothing, and is then set for what is the earliest by that time.
+and nearly every one is cancelled. Here the loop has one timer, set for what was the earliest deadline at the time. When that
+deadline goes the timer stays, since those that come are mostly later: at worst it rings once for nothing, and is then
+set for what is the earliest by that time. It goes when no deadline is left (L10), which a callback looks into once the turn
+is over, so that deadlines one after another share a timer.
 
-Until it rings nobody needs to know which deadline comes next. So a new one is appended to a list, where it
-is the last again when it goes if blocks are left in the reverse order of entering; only what is open when
-the timer rings gets an entry in the heap. `Deadline._timer` is the list or the entry. Entering and leaving
-do here what `add` and `remove` do, in the usual case (decision 0012). What goes from the middle leaves a
-dead place, to which its deadline does not point any more; they are tidied up when they are more than the
-living.
+Until the timer rings nobody needs to know which deadline comes next. So a new one is appended to a list, and
+is the last there when it goes if blocks are left in the reverse order of entering; only what is open when the
+timer rings gets an entry in the heap. `Deadline._timer` is the list or the entry. Entering and leaving
+do in place what `add` and `remove` do, in the usual case (decision 0012). A deadline that goes from the middle leaves a
+dead place, to which it does not point any more; the places are compacted once dead ones outnumber the live ones.
+
+Invariants: a deadline with a time that is open and has not rung has exactly one live place. `_dead` counts the others.
+`set_for` is never later than the earliest live place, and `inf` if and only if there is no timer.
 """
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, TimerHandle
+import asyncio
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from . import Deadline
+DAY = 86_400.0
+FEW_DEAD = 50  # are not worth compacting
+
+
+class Timed(Protocol):
+    """A deadline, as the timers know it."""
+
+    _timer: list[Timed] | Entry | None
+    _when: float | None
+
+    def _ring(self) -> None:
+        """The time has come."""
+
+    def _could_not_cancel(self, failure: Exception) -> None:
+        """`_ring` raised: foreign code did (C7)."""
+
 
 # Its time, a number that keeps those of one time in the order of their coming, and the deadline.
-Entry: TypeAlias = "tuple[float, int, Deadline]"
-
-FEW_DEAD = 50  # are not worth tidying up
+Entry: TypeAlias = "tuple[float, int, Timed]"
 
 
 class Timers:
-    __slots__ = ("_dead", "_heap", "_loop", "_numbers", "_timer", "new", "set_for")
+    __slots__ = ("_dead", "_heap", "_numbers", "_timer", "checking", "new", "set_for")
 
-    def __init__(self, loop: AbstractEventLoop) -> None:
-        self._loop = loop
-        self.new: list[Deadline] = []
+    def __init__(self) -> None:
+        self.new: list[Timed] = []
         self._heap: list[Entry] = []
         self._dead = 0  # places in either
         self._numbers = count()
-        self._timer: TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self.set_for = inf
+        self.checking = False
 
-    def add(self, deadline: Deadline, when: float) -> None:
-        deadline._timer = self.new
-        self.new.append(deadline)
+    def add(self, deadline: Timed, when: float) -> None:
         if when < self.set_for:
             self.set_timer(when)
+        deadline._timer = self.new
+        self.new.append(deadline)
 
-    def remove(self, deadline: Deadline) -> None:
+    def remove(self, deadline: Timed) -> None:
         deadline._timer = None
         new = self.new
         if new and new[-1] is deadline:
             new.pop()
-            return
-        self._dead += 1
-        if self._dead > FEW_DEAD and self._dead > (len(new) + len(self._heap)) // 2:
-            # a deadline that was removed and added again has two places in the list
-            new[:] = dict.fromkeys(deadline for deadline in new if deadline._timer is new)
-            self._heap[:] = [entry for entry in self._heap if entry[2]._timer is entry]
-            heapify(self._heap)
-            self._dead = 0
+        else:
+            self._dead += 1
+            if self._dead > FEW_DEAD and self._dead > (len(new) + len(self._heap)) // 2:
+                self._compact()
+        if not self.checking:
+            self.check_soon()
+
+    def _compact(self) -> None:
+        new = self.new
+        # a deadline that was removed and added again has two places in the list
+        new[:] = dict.fromkeys(deadline for deadline in new if deadline._timer is new)
+        self._heap[:] = [entry for entry in self._heap if entry[2]._timer is entry]
+        heapify(self._heap)
+        self._dead = 0
 
     def set_timer(self, when: float) -> None:
+        """Set the timer for `when`, or earlier if the loop refuses it."""
+        loop = asyncio.get_running_loop()
+        try:
+            timer: asyncio.Handle = loop.call_at(when, self._ring)
+        except (ValueError, OverflowError):
+            # Pyodide's loop refuses the past, Qt's refuse more than 24.8 days
+            now = loop.time()
+            if when <= now:
+                timer = loop.call_soon(self._ring)
+            else:
+                when = min(when, now + DAY)
+                timer = loop.call_later(when - now, self._ring)
         if self._timer is not None:
             self._timer.cancel()
+        self._timer = timer
         self.set_for = when
-        self._timer = self._loop.call_at(when, self._ring)
 
     def _ring(self) -> None:
         # A loop whose clock is coarse, such as uvloop's of whole milliseconds, rings a little early.
-        now = max(self._loop.time(), self.set_for)
+        now = max(asyncio.get_running_loop().time(), self.set_for)
         self._timer = None
         self.set_for = inf
         self._sort_in_new()
         heap = self._heap
+        due: list[Timed] = []
         while heap:
             when, _, deadline = entry = heap[0]
             if deadline._timer is not entry:
                 self._dead -= 1
             elif when <= now:
-                deadline._ring()
+                due.append(deadline)
+                deadline._timer = None
             else:
                 self.set_timer(when)
                 break
             heappop(heap)
+        for deadline in due:
+            try:
+                deadline._ring()
+            except Exception as failure:
+                deadline._could_not_cancel(failure)
 
     def _sort_in_new(self) -> None:
         new = self.new
@@ -96,3 +136,19 @@ class Timers:
             else:
                 self._dead -= 1
         new.clear()
+
+    def check_soon(self) -> None:
+        """Look, when this turn of the loop is over, whether a deadline is left."""
+        if self._timer is not None:
+            self.checking = True
+            asyncio.get_running_loop().call_soon(self._check)
+
+    def _check(self) -> None:
+        self.checking = False
+        if self._timer is not None and len(self.new) + len(self._heap) == self._dead:
+            self._timer.cancel()
+            self._timer = None
+            self.set_for = inf
+            self.new.clear()
+            self._heap.clear()
+            self._dead = 0

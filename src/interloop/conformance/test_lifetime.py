@@ -36,7 +36,7 @@ from interloop import (
     sleep_forever,
     task_group,
 )
-from interloop._error_list import MAX_DEFERRED
+from interloop._children import MAX_DEFERRED
 from interloop.conformance import rule
 from interloop.conformance._helpers import (
     Enclosing,

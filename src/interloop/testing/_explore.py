@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from .. import current_backend, get_cancelled_exc_class, task_group
 from .._checks import check_function, safe_repr
-from .._errors import errors_only
+from .._error_groups import errors_only
 from ._hosts import Host, _tasks_alive, find_host
 from ._waiting import where
 

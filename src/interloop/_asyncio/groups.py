@@ -1,0 +1,285 @@
+"""The task group."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Coroutine, Iterable
+from contextvars import Context
+from inspect import signature
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from .._children import Child
+from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_errors
+from .._errors import finished, left_open, left_out_of_order, not_entered
+from .privates import current_task, shield_between, unregister_task
+from .scopes import cancel, handle_of, open_nodes, tree_of
+from .tasks import Owner, Task, awaited_by, no_longer_awaited_by
+from .views import NativeTaskGroup
+from .waiting import expire_overdue, turn
+
+T = TypeVar("T")
+
+
+class TaskGroup(Owner):
+    """Owns tasks."""
+
+    def __init__(self, limit: int | None, defer_errors: bool) -> None:
+        super().__init__(limit, defer_errors)
+        self._adopter: TaskGroup | None = None
+        self._entered = False
+        self._in_body = False
+        self._cancelled = False
+        self._task = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._last_child_ended: asyncio.Future[None] | None = None
+        self._native: NativeTaskGroup | None = None
+
+    def _state(self) -> str:
+        if not self._entered:
+            return "created"
+        if self._finished():
+            return "finished"
+        return "cancelling" if self._cancelled else "entered"
+
+    @property
+    def native(self) -> asyncio.TaskGroup:
+        if not self._entered:
+            raise RuntimeError(f"{self!r} has not been entered, so there is no native group yet")
+        if self._native is None:
+            self._native = NativeTaskGroup(self)
+        return self._native
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._enter(current_task(loop), tree_of(loop))
+        return self
+
+    # children
+
+    def _new_task(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
+        if not self._entered or self._finished():
+            coro.close()
+            raise finished(self) if self._entered else not_entered(self)
+        if asyncio._get_running_loop() is not self._tree.loop():
+            coro.close()
+            self._tree.check_here(self, call)
+        return Task(self)
+
+    def _spawn(
+        self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+    ) -> None:
+        assert isinstance(task, Task)
+        tree = self._tree
+        loop = asyncio.get_running_loop()
+        outer_starting = tree.starting
+        tree.starting = coro, task
+        try:
+            if context is None:
+                native = loop.create_task(coro) if name is None else loop.create_task(coro, name=name)
+            else:
+                native = _create_in(context, loop, coro, name)
+        finally:
+            tree.starting = outer_starting
+        task._native = native
+        self._tasks.add(native)
+        tree.innermost.setdefault(native, task)
+        if tree.in_shields and self._task in tree.in_shields:
+            tree.in_shields.add(native)  # C5
+            unregister_task(native)
+        if awaited_by is not None:
+            awaited_by(native, self._task)
+        native.add_done_callback(self._native_ended)
+        if self._cancelled:  # G7: born cancelled
+            cancel(task, native, tree)
+
+    def _children(self) -> Iterable[asyncio.Task[Any]]:
+        return self._tasks
+
+    def _is_cancelled(self) -> bool:
+        return self._cancelled
+
+    def _cancelled_now(self) -> None:
+        self._drop_queue()
+
+    def _could_not_cancel(self, failure: Exception) -> None:
+        self._failed(failure)
+
+    def cancel(self) -> None:
+        if not self._entered:
+            self._cancelled = True
+        elif not self._finished():
+            self._tree.check_here(self, "cancel()")
+            self._cancel()
+
+    def _finished(self) -> bool:
+        return self._entered and not self._in_body and not self._tasks and not self._ordinary
+
+    def _native_ended(self, native: asyncio.Task[Any]) -> None:
+        if self._adopter is not None:
+            self._adopter._native_ended(native)
+            return
+        tree = self._tree
+        self._tasks.discard(native)  # G11
+        task = handle_of(native, tree)
+        left = [] if task is None else open_nodes(native, task, tree)[1:]
+        tree.innermost.pop(native, None)
+        tree.in_shields.discard(native)
+        if no_longer_awaited_by is not None:
+            no_longer_awaited_by(native, self._task)
+        error = None
+        if not native.cancelled() and (raised := native.exception()) is not None:
+            error = errors_only(raised, CancelledError)
+        for scope in left:
+            self._failed(left_open(scope, native.get_name()))
+            scope._abandon(self)
+        self._child_ended(task, error)
+        if not self._in_body and not self._tasks and self._last_child_ended is not None:
+            if not self._last_child_ended.done():
+                self._last_child_ended.set_result(None)
+
+    def _abandon(self, adopter: TaskGroup | None) -> None:
+        """Nobody will leave this group, or not in time: its children are cancelled, and `adopter` waits for them (G9)."""
+        self._cancel_children()
+        if adopter is None:
+            return
+        self._adopter = adopter
+        adopter._ordinary += len(self._tasks)
+        for native in self._tasks:
+            child = handle_of(native, self._tree)
+            assert child is not None
+            child._parent = adopter
+        adopter._tasks |= self._tasks
+        self._tasks.clear()
+        self._ordinary = 0
+        self._background = None
+        errors, self._errors = self._errors or [], None
+        for error in errors:
+            adopter._failed(error)
+
+    def _cancel_children(self) -> None:
+        self._drop_queue()
+        for native in list(self._tasks):
+            child = handle_of(native, self._tree)
+            if child is not None and not child._cancelled:
+                cancel(child, native, self._tree)
+
+    # the way out
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        """Wait for the children, then leave.
+
+        | errors | cancelled from outside | cancelled itself | the block                                              |
+        | ------ | ---------------------- | ---------------- | ------------------------------------------------------ |
+        | some   | no                     |                  | raises them in one group (G3)                          |
+        | some   | yes                    |                  | likewise; the cancellation comes at the next checkpoint (G4) |
+        | none   | yes                    |                  | raises the cancellation, as it came (G5)               |
+        | none   | no                     | yes              | is left without an exception (G6)                      |
+        | none   | no                     | no               | is left as its body ended                              |
+
+        That it is left while a scope inside it is open is an error like any other, raised by itself from the rest (G9).
+        """
+        task = self._check_owner()
+        requests = self._tree.requests
+        self._in_body = False
+        own_cancellation = self._cancelled
+        came: list[CancelledError] = []  # the cancellations that were caught here
+        misuse = self._adopt_what_is_open(task)
+        if exc is not None:
+            self._cancel()
+            if (error := errors_only(exc, CancelledError)) is None:
+                came.append(first_leaf(exc))  # type: ignore[arg-type]
+            else:
+                self._failed_in_body(error)
+        self._end_background()
+        try:
+            must_suspend = exc is None  # G13
+            while self._tasks:
+                must_suspend = False
+                self._last_child_ended = asyncio.get_running_loop().create_future()
+                try:
+                    await self._last_child_ended
+                except CancelledError as cancellation:
+                    came.append(cancellation)
+                    self._cancel()
+            parent = self._parent
+            if must_suspend or not (came or self._errors or not self._outer_is_cancelled(task)):
+                try:
+                    expire_overdue(parent)
+                    await turn()
+                except CancelledError as cancellation:
+                    came.append(cancellation)
+                if not came and self._outer_is_cancelled(task):
+                    came.append(CancelledError())
+            del parent
+
+            self._close(task)
+            if misuse is not None or self._errors:
+                ours = requests.ours_in_force(task) is not None
+                requests.hold_back(task, self._settled, [*came, *_cancellations_behind(exc)], ours)
+            if misuse is not None:
+                raise misuse from (self._error_to_raise() if self._errors else None)
+            if self._errors:
+                if same_errors(self._errors, exc) and is_a(self._errors[0], GeneratorExit):
+                    return None  # G3: lets an async generator be closed, as asyncio does from 3.15 on
+                raise self._error_to_raise() from None
+            if not came:
+                return None
+            if own_cancellation:
+                if not requests.in_force(task, self._settled):
+                    return True
+                came.append(requests.as_others_know_it(task, came[-1]) or came[-1])
+            if came[-1] is exc:
+                return None
+            raise came[-1]
+        finally:
+            # G11: no cycle from an exception through its traceback to this frame, and nothing kept after exit
+            self._errors = None
+            came.clear()
+            del task, exc, misuse
+
+    def _outer_is_cancelled(self, task: asyncio.Task[Any]) -> bool:
+        parent = self._parent
+        return parent is not None and parent._cancelled and not shield_between(self._anyio, parent._anyio)
+
+    def _adopt_what_is_open(self, task: asyncio.Task[Any]) -> RuntimeError | None:
+        inside = open_nodes(task, self, self._tree)[1:]
+        if not inside:
+            return None
+        for scope in inside:
+            scope._abandon(self)
+        return left_out_of_order(self, inside[-1])
+
+    def _failed_in_body(self, error: BaseException) -> None:
+        if self._errors is None:
+            self._errors = []
+        self._errors.append(error)
+
+    def _error_to_raise(self) -> BaseException:
+        assert self._errors
+        for error in self._errors:
+            if is_a(error, (KeyboardInterrupt, SystemExit)):
+                return error  # G12: as asyncio's own group does
+        return super()._error_to_raise()
+
+
+def _cancellations_behind(error: BaseException | None) -> list[CancelledError]:
+    """The cancellation that the body raised `error` in the place of."""
+    found = () if error is None else contexts_of(error)
+    return [one for one in found if is_a(one, CancelledError)][:1]  # type: ignore[misc]
+
+
+def _create_in(
+    context: Context, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], name: str | None
+) -> asyncio.Task[T]:
+    factory = loop.get_task_factory()
+    options: Any = {} if name is None else {"name": name}
+    if factory is not None:
+        try:
+            signature(factory).bind(loop, coro, context=context)
+        except (TypeError, ValueError):  # of the form (loop, coro): the task runs in a copy of the context
+            return context.run(loop.create_task, coro, **options)
+    return loop.create_task(coro, context=context, **options)

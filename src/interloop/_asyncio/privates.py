@@ -1,0 +1,141 @@
+"""Each private name of asyncio and anyio that this backend uses, why, and the test that fails when it goes.
+
+All of them are read; none is written.
+
+`Task._fut_waiter`, `Task._must_cancel`
+    Whether a cancellation now would take a value away from a task, or come to one that is running (C1, C5). A task
+    class without them is cancelled from a callback instead, as nothing can be known.
+    `test_handover.py`, `test_requests.py`.
+`_GatheringFuture._children`
+    Cancelling what `asyncio.gather` waits with cancels these. `test_handover.py`.
+`asyncio._unregister_task`
+    `asyncio.run` cancels all registered tasks at its end, the inside of a shield too (C5). `test_requests.py`.
+`asyncio.tasks._current_tasks`
+    On 3.11 alone, where `current_task` is Python code around it: 7 % of a deadline (decision 0012). Every test.
+`anyio._backends._asyncio._task_states`, `TaskState.cancel_scope`, `CancelScope._parent_scope`, `_cancel_called`,
+`_cancel_reason`, `_host_task`, `_pending_uncancellations`
+    Which scopes of anyio are around a task, which of them is shielded (C8) or cancelled, how many requests they
+    have out, and the message by which they know their own cancellation (N5). `test_requests.py`, `test_native.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from sys import modules
+from typing import Any
+from weakref import ref
+
+__all__ = [
+    "ANYIO",
+    "AnyioScope",
+    "anyio_cancellation",
+    "anyio_requests",
+    "anyio_scope",
+    "can_cancel_now",
+    "current_task",
+    "has_undelivered_request",
+    "is_anyio_cancellation",
+    "shield_between",
+    "unregister_task",
+]
+
+if sys.version_info >= (3, 12):
+    current_task = asyncio.current_task
+else:
+    current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
+
+unregister_task = asyncio._unregister_task  # type: ignore[attr-defined]
+
+
+def has_undelivered_request(task: asyncio.Task[Any]) -> bool:
+    """Whether a request came while `task`, which is running, could not be told of it."""
+    return bool(getattr(task, "_must_cancel", False))
+
+
+def can_cancel_now(task: asyncio.Task[Any], after_a_turn: bool = False) -> bool:
+    """Whether `Task.cancel()` now takes nothing away (C1): it is suspended and has no value on its way.
+
+    Not so if it is running or has not begun; if what it waits for is done; or if it waits for another task of
+    which one of these is true.
+
+    Args:
+        after_a_turn: this is called from a callback, and `task` was there a turn of the loop before: whoever cannot be
+            looked into has begun by now, and does not run.
+    """
+    waiter = getattr(task, "_fut_waiter", None)
+    if waiter is None:  # it runs, has not begun, or stands at a bare yield
+        suspended = getattr(task.get_coro(), "cr_suspended", None)
+        return after_a_turn if suspended is None else suspended
+    if type(waiter) is asyncio.Future:
+        return not waiter.done()
+    return _can_cancel_waiter(waiter, after_a_turn)
+
+
+def _can_cancel_waiter(waiter: Any, after_a_turn: bool) -> bool:
+    if waiter.done():
+        return False
+    if isinstance(waiter, asyncio.Task):
+        return can_cancel_now(waiter, after_a_turn)
+    children = getattr(waiter, "_children", None)  # of asyncio.gather(): to cancel it cancels these
+    if children is None:
+        return True
+    return all(child.done() or _can_cancel_waiter(child, after_a_turn) for child in children)
+
+
+# anyio: nothing of this is looked at unless its backend for asyncio has been imported
+
+ANYIO = "anyio._backends._asyncio"
+AnyioScope = Any
+
+
+def anyio_scope(task: asyncio.Task[Any]) -> AnyioScope | None:
+    """The innermost cancel scope of anyio around the point at which `task` is."""
+    if ANYIO not in modules:
+        return None
+    states = modules[ANYIO]._task_states.data  # a lookup in the weak dictionary itself takes twice as long
+    if not states:
+        return None
+    state = states.get(ref(task))
+    return None if state is None else state.cancel_scope
+
+
+def _scopes(innermost: AnyioScope | None) -> Iterator[AnyioScope]:
+    while innermost is not None:
+        yield innermost
+        innermost = innermost._parent_scope
+
+
+def shield_between(inner: AnyioScope | None, outer: AnyioScope | None) -> bool:
+    """Whether a shielded scope of anyio is around `inner` (itself included) and inside `outer` (C8)."""
+    for scope in _scopes(inner):
+        if scope is outer:
+            return False
+        if scope.shield:
+            return True
+    return False
+
+
+def anyio_cancellation(task: asyncio.Task[Any]) -> str | None:
+    """The message of the cancellation of anyio that is in force where `task` is, if there is one."""
+    for scope in _scopes(anyio_scope(task)):
+        if scope._cancel_called:
+            return str(scope._cancel_reason)
+        if scope.shield:
+            return None
+    return None
+
+
+def anyio_requests(task: asyncio.Task[Any]) -> int:
+    """How many of the requests on `task` are of anyio's scopes, and will be taken back by them."""
+    return sum(
+        scope._pending_uncancellations or 0
+        for scope in _scopes(anyio_scope(task))
+        if scope._host_task is task
+    )
+
+
+def is_anyio_cancellation(error: BaseException) -> bool:
+    message = error.args[0] if error.args else None
+    return isinstance(message, str) and message.startswith("Cancelled via cancel scope ")

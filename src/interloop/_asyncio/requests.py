@@ -1,0 +1,271 @@
+"""The ledger: what is known of the requests to cancel a task, and their delivery.
+
+asyncio counts the requests on a task, `Task.cancelling()`, and throws a `CancelledError`; it keeps no record of who
+asked. This module is the only one that compares counts. Its words are those of the design: a request is *asked*,
+*delivered* (thrown into the task), *held back* (swallowed for now by a shield or by a group that raises errors), or
+*taken back* by whoever asked.
+
+Invariants, at every moment at which the task does not run code of this package:
+
+I1. `node._asked` is true if and only if one of the requests that `task.cancelling()` counts is that node's. A node is
+    what the tree has open in the task: a scope, or the handle of the task itself.
+I2. The host's requests are the others: `cancelling()` less those of I1, less those that scopes of anyio have noted.
+I3. `settled` is how many of the host's requests had been delivered, and not held back, at a certain moment: when a scope
+    was entered, or when the holding back began. Of the host's requests more than that are still to be reckoned with.
+I4. A request of ours that is held back is taken back meanwhile, and asked again when it is delivered. So a scope of
+    asyncio's or anyio's that is entered in between does not count it as old.
+I5. `_held` has an entry for a task if and only if something was held back that was not delivered yet. The
+    entry has a callback in the loop, or waits for the end of a shield.
+
+A cancellation is delivered at once where that takes nothing away: the task is suspended and its wait is not over. A
+task that runs, has not begun, or has a value on its way is looked at again after its next step (C1). This is the
+program that would lose its item otherwise:
+
+    with deadline(0):
+        item = await queue.get()    # woken in the turn in which the deadline expires
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from .privates import (
+    AnyioScope,
+    anyio_cancellation,
+    anyio_requests,
+    anyio_scope,
+    can_cancel_now,
+    has_undelivered_request,
+    is_anyio_cancellation,
+    shield_between,
+)
+
+
+class Node(Protocol):
+    """What the ledger knows of a node of the tree."""
+
+    _anyio: AnyioScope | None  # the innermost scope of anyio around the node
+    _asked: bool  # I1
+    _cancelled: bool
+    _is_shield: bool
+    _is_task: bool  # the handle of a task, and so the outermost node in it
+    _owes: bool  # of a shield: a cancellation of ours came meanwhile
+    _parent: Any
+
+    def _task_to_cancel(self) -> asyncio.Task[Any] | None:
+        """The task that a cancellation of this node is to be delivered to, if there still is one."""
+
+    def _could_not_cancel(self, failure: Exception) -> None:
+        """`Task.cancel()` raised (C7)."""
+
+
+class _Held:
+    """What is held back of the requests on one task."""
+
+    __slots__ = ("cancellation", "delivery", "settled")
+
+    def __init__(self, settled: int) -> None:
+        self.settled = settled
+        self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
+        self.delivery: asyncio.Handle | None = None  # none while a shield goes on
+
+
+class Requests:
+    """The requests on the tasks of one loop."""
+
+    __slots__ = ("_held", "_innermost")
+
+    def __init__(self, innermost: dict[asyncio.Task[Any], Any]) -> None:
+        self._innermost = innermost  # the tree's: the innermost node of each task
+        self._held: dict[asyncio.Task[Any], _Held] = {}
+
+    # whose they are
+
+    def _nodes(self, task: asyncio.Task[Any]) -> Iterator[Node]:
+        node: Node | None = self._innermost.get(task)
+        while node is not None:
+            yield node
+            node = None if node._is_task else node._parent
+
+    def _of_host(self, task: asyncio.Task[Any]) -> int:
+        ours = sum(node._asked for node in self._nodes(task))
+        return task.cancelling() - ours - anyio_requests(task)
+
+    def settled(self, task: asyncio.Task[Any]) -> int:
+        """How many of the host's requests on `task`, which is running, were delivered before now (I3).
+
+        One that was asked and not delivered is still to come, so it is from outside for a scope that is entered now:
+
+            asyncio.current_task().cancel()
+            async with deadline(0, suppress=True):
+                await sleep_forever()           # both arrive here
+            await sleep_forever()               # and this one is cancelled
+        """
+        if not task.cancelling():
+            return 0
+        if task in self._held:
+            return self._held[task].settled
+        return self._of_host(task) - has_undelivered_request(task)
+
+    def _cancelled_node(self, task: asyncio.Task[Any]) -> Node | None:
+        """The outermost of our nodes in `task` that is cancelled."""
+        found = None
+        for node in self._nodes(task):
+            if node._cancelled:
+                found = node
+        return found
+
+    def ours_in_force(self, task: asyncio.Task[Any]) -> Node | None:
+        """The same, as seen from where `task` is: a shield of anyio hides what is around it (C8)."""
+        found = None
+        here = anyio_scope(task)
+        for node in self._nodes(task):
+            if here is not None and shield_between(here, node._anyio):
+                break
+            if node._cancelled:
+                found = node
+        return found
+
+    def in_force(self, task: asyncio.Task[Any], settled: int) -> bool:
+        """Whether a cancellation is in force where `task` is: of our scopes around it, of anyio's, or of the host."""
+        return (
+            self.ours_in_force(task) is not None
+            or self._of_host(task) > settled
+            or anyio_cancellation(task) is not None
+        )
+
+    def as_others_know_it(
+        self, task: asyncio.Task[Any], error: BaseException | None
+    ) -> CancelledError | None:
+        """The cancellation to raise out of a scope of ours in the place of `error`; `None` if that may pass as it is.
+
+        A scope of anyio knows its own by the message on it (N5).
+        """
+        held = self._forget(task)
+        message = anyio_cancellation(task)
+        if message is None:
+            return None if held is None else held.cancellation
+        if error is not None and error.args[:1] == (message,):
+            return None
+        return CancelledError(message)
+
+    # taken back
+
+    def take_back(self, node: Node, task: asyncio.Task[Any]) -> None:
+        """A scope that is left takes back what it asked (C2)."""
+        if node._asked:
+            node._asked = False
+            task.uncancel()
+
+    def _forget(self, task: asyncio.Task[Any]) -> _Held | None:
+        held = self._held.pop(task, None)
+        if held is not None and held.delivery is not None:
+            held.delivery.cancel()
+        return held
+
+    # delivered
+
+    def deliver(self, nodes: Sequence[Node], after_a_turn: bool = False) -> None:
+        """Cancel the task of each node, at once or when its next wait begins."""
+        later = [node for node in nodes if not self._delivered(node, after_a_turn)]
+        if later:
+            asyncio.get_running_loop().call_soon(self.deliver, later, True)
+
+    def _delivered(self, node: Node, after_a_turn: bool) -> bool:
+        task = node._task_to_cancel()
+        if task is None or task.done():
+            return True
+        innermost = self._innermost.get(task)
+        if innermost is not None and innermost._is_shield:
+            innermost._owes = True  # C4: it delivers at its end
+            return True
+        here = anyio_scope(task)
+        if here is not None and shield_between(here, node._anyio):
+            self._after_its_step(task, self.deliver, [node], True)
+            return True
+        if not can_cancel_now(task, after_a_turn):
+            return False
+        self._ask(node, task)
+        return True
+
+    def _ask(self, node: Node, task: asyncio.Task[Any], *message: object) -> None:
+        self._forget(task)  # this one stands for whatever was held back
+        if node._asked:
+            task.uncancel()  # the same request once more
+        node._asked = True
+        try:
+            task.cancel(*message)
+        except Exception as failure:  # C7: of a task or a future of another class
+            node._could_not_cancel(failure)
+
+    def _after_its_step(self, task: asyncio.Task[Any], call: Callable[..., object], *args: object) -> None:
+        """Call back when `task`, which is suspended behind a shield of anyio, has gone on (C8): nothing polls (C3)."""
+        waiter = getattr(task, "_fut_waiter", None)
+        if waiter is None:
+            asyncio.get_running_loop().call_soon(call, *args)
+        else:
+            waiter.add_done_callback(lambda _: call(*args))
+
+    # held back
+
+    def hold_back(
+        self,
+        task: asyncio.Task[Any],
+        settled: int,
+        came: Sequence[CancelledError] = (),
+        ours: bool = False,
+    ) -> None:
+        """What was swallowed is delivered again at the next checkpoint of `task`, which is running.
+
+        Unless whoever asked has taken the request back by then (C2).
+
+        Args:
+            settled: how many of the host's requests were (I3) when the holding back began.
+            came: the cancellations that were swallowed. The count alone is no proof that there was one: before 3.13
+                an `asyncio.TaskGroup` in which a child failed leaves the task with a request that nobody made (N1).
+            ours: whether a cancellation of ours is to be delivered that was not asked yet.
+        """
+        for node in self._nodes(task):
+            ours = ours or node._asked
+            self.take_back(node, task)  # I4
+        held = self._held.get(task) or _Held(settled)
+        # N5: a scope of anyio delivers its own again by itself
+        of_host = [error for error in came if not is_anyio_cancellation(error)]
+        if of_host and self._of_host(task) > held.settled:
+            held.cancellation = of_host[-1]
+        if ours or held.cancellation is not None:
+            self._held[task] = held
+            if held.delivery is None:
+                held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
+
+    def _release(self, task: asyncio.Task[Any]) -> None:
+        held = self._held[task]
+        held.delivery = None
+        of_host = held.cancellation is not None and self._of_host(task) > held.settled
+        if task.done() or not (of_host or self._cancelled_node(task)):
+            del self._held[task]  # C2: taken back
+            return
+        innermost = self._innermost.get(task)
+        if innermost is not None and innermost._is_shield:
+            innermost._owes = True
+            return
+        ours = self.ours_in_force(task)
+        if not of_host and ours is None:
+            self._after_its_step(task, self._look_again, task)
+        elif not can_cancel_now(task, after_a_turn=True):
+            held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
+        else:
+            message = () if held.cancellation is None else held.cancellation.args[:1]
+            if ours is not None:
+                self._ask(ours, task, *message)
+            else:
+                del self._held[task]
+                task.uncancel()  # the same request once more
+                task.cancel(*message)
+
+    def _look_again(self, task: asyncio.Task[Any]) -> None:
+        if task in self._held and self._held[task].delivery is None:
+            self._release(task)

@@ -1,0 +1,257 @@
+"""The tree: which scopes are open, which scope is around which, and what a cancelled scope reaches.
+
+Downwards from a scope there are the scopes that its task has opened inside it, and the children of each group among
+these, and so on. Upwards one follows `_parent`. The outermost node of a child is its handle, whose parent is the group
+that owns it. A task that asyncio or somebody else made, and the inside of a `shield`, is the root of a tree of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from threading import current_thread
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary, ref
+
+from .._errors import already_entered, left_in_another_task, not_open, outside_of_tasks, used_from_elsewhere
+from .privates import AnyioScope, anyio_scope, current_task, shield_between
+from .requests import Requests
+from .timers import Timers
+
+
+class Tree:
+    """The open scopes of one loop."""
+
+    __slots__ = ("in_shields", "innermost", "loop", "requests", "starting", "thread", "timers")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # G11: the loop holds the tree, so this is no strong reference
+        self.loop: Callable[[], asyncio.AbstractEventLoop | None] = ref(loop)
+        self.thread = current_thread().name
+        self.innermost: dict[asyncio.Task[Any], Node] = {}
+        self.requests = Requests(self.innermost)
+        self.timers = Timers()
+        # C5: the tasks inside of shields, which asyncio.run() must not cancel at its end
+        self.in_shields: set[asyncio.Task[Any]] = set()
+        # an eager loop runs the first step of a task before it hands out the task
+        self.starting: tuple[Coroutine[Any, Any, Any], Node] | None = None
+
+    def innermost_of(self, task: asyncio.Task[Any]) -> Node | None:
+        node = self.innermost.get(task)
+        if node is None and self.starting is not None and self.starting[0] is task.get_coro():
+            return self.starting[1]
+        return node
+
+    def check_here(self, owner: object, call: str) -> None:
+        """Refuse a call that does not come from this loop; callbacks of the loop are welcome (D5).
+
+        Raises:
+            RuntimeError: another loop runs here, or none.
+        """
+        running = asyncio._get_running_loop()
+        loop = self.loop()
+        if running is not loop or loop is None:
+            here = f"thread {current_thread().name!r}"
+            raise used_from_elsewhere(
+                call,
+                owner,
+                f"{loop!r} in thread {self.thread!r}",
+                f"{here}, where no event loop runs" if running is None else f"{running!r} in {here}",
+                "loop.call_soon_threadsafe()",
+            )
+
+
+_beside: WeakKeyDictionary[asyncio.AbstractEventLoop, Tree] = WeakKeyDictionary()
+
+
+def tree_of(loop: asyncio.AbstractEventLoop) -> Tree:
+    """The tree of `loop`. It ends with the loop, and two loops share nothing (D4)."""
+    tree = getattr(loop, "_interloop_tree", None)
+    if type(tree) is Tree:  # some loops answer to any name
+        return tree
+    try:
+        return _beside[loop]
+    except KeyError:
+        tree = Tree(loop)
+    try:
+        loop._interloop_tree = tree  # type: ignore[attr-defined]
+        kept = loop._interloop_tree is tree  # type: ignore[attr-defined]
+    except AttributeError:  # `uvloop.loop.Loop` has no place for it
+        kept = False
+    if not kept:
+        _beside[loop] = tree
+    return tree
+
+
+class Node:
+    """A place in the tree: the handle of a child, a scope, or a shield."""
+
+    __slots__ = ("_anyio", "_asked", "_cancelled", "_parent")
+
+    _anyio: AnyioScope | None  # the innermost scope of anyio around this node (C8)
+    _asked: bool  # whether a request of this node is out: `requests` says more
+    _cancelled: bool  # by itself, or by a scope around it
+    _parent: Node | None
+    _is_shield: ClassVar[bool] = False
+    _is_task: ClassVar[bool] = False
+    _owes: bool  # of a shield
+    _when: float | None = None  # of a deadline
+
+    def _task_to_cancel(self) -> asyncio.Task[Any] | None:
+        """The task that a cancellation of this node is to be delivered to, if there still is one."""
+        return None
+
+    def _children(self) -> Iterable[asyncio.Task[Any]]:
+        """The tasks that belong to this node."""
+        return ()
+
+    def _cancelled_now(self) -> None:
+        """Called when this node has been marked as cancelled, and all cancellations that follow are under way."""
+
+    def _abandon(self, adopter: Any) -> None:
+        """Its task ended, or left a scope around it, while this was open; `adopter` is the nearest group, if any (G9)."""
+
+    def _could_not_cancel(self, failure: Exception) -> None:
+        """`Task.cancel()` raised (C7): that is an error of the nearest group around, or else the loop reports it."""
+        if self._parent is not None:
+            self._parent._could_not_cancel(failure)
+        else:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{self!r} could not cancel a task", "exception": failure}
+            )
+
+
+def open_nodes(task: asyncio.Task[Any], outer: Node, tree: Tree) -> list[Node]:
+    """What `task` has open, from `outer` inwards; nothing if `outer` is not open."""
+    found: list[Node] = []
+    node = tree.innermost.get(task)
+    while node is not None:
+        found.append(node)
+        if node is outer:
+            return found[::-1]
+        node = None if node._is_task else node._parent
+    return []
+
+
+def handle_of(task: asyncio.Task[Any], tree: Tree) -> Node | None:
+    """The outermost node of a child, whatever it has open inside."""
+    node = tree.innermost.get(task)
+    while node is not None and not node._is_task:
+        node = node._parent
+    return node
+
+
+def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
+    """Mark `scope`, which is open in `task`, and all that is inside it as cancelled (C6), and deliver that."""
+    innermost = tree.innermost
+    due = [scope]
+    marked: list[Node] = []
+    pending = [(task, scope)]
+    while pending:
+        task, outer = pending.pop()
+        for node in open_nodes(task, outer, tree) or [outer]:
+            if node is not outer and (node._cancelled or shield_between(node._anyio, outer._anyio)):
+                break  # C8: a shield of anyio protects what is inside
+            node._cancelled = True
+            marked.append(node)
+            for child in node._children():
+                handle = innermost[child]
+                if handle._is_task:  # it has nothing open
+                    if not handle._cancelled:
+                        handle._cancelled = True
+                        due.append(handle)
+                else:
+                    found = handle_of(child, tree)
+                    if found is not None and not found._cancelled:
+                        due.append(found)
+                        pending.append((child, found))
+    tree.requests.deliver(due)
+    for node in marked:
+        node._cancelled_now()
+
+
+class Scope(Node):
+    """What a task group and a deadline share: a block in a task that can be cancelled as a whole.
+
+    A scope that is open is in the tree, and `_task` is the task that entered it. It stays so for its owner whoever else
+    tries to leave it (G9).
+    """
+
+    __slots__ = ("__weakref__", "_entered", "_in_body", "_settled", "_task", "_tree")
+
+    _entered: bool
+    _in_body: bool
+    _settled: int  # the requests on the task that are older than this scope: `requests` says more
+    _task: asyncio.Task[Any] | None  # the one that is in the block, or waits at its end
+    _tree: Tree
+
+    def _enter(self, task: asyncio.Task[Any] | None, tree: Tree) -> None:
+        """Open this scope; `task` is the current one.
+
+        Raises:
+            RuntimeError: it was entered before, or no task runs here (G9, L6).
+        """
+        if self._entered:
+            raise already_entered(self)
+        if task is None:
+            raise outside_of_tasks(self)
+        parent = tree.innermost.get(task)
+        if parent is None and tree.starting is not None:
+            parent = tree.innermost_of(task)
+        self._task = task
+        self._tree = tree
+        self._parent = parent
+        self._anyio = anyio_scope(task)
+        self._settled = tree.requests.settled(task)
+        self._asked = False
+        self._entered = True
+        self._in_body = True
+        born_cancelled = (
+            parent is not None and parent._cancelled and not shield_between(self._anyio, parent._anyio)
+        )
+        tree.innermost[task] = self
+        if self._cancelled or born_cancelled:
+            self._cancelled = False
+            self._cancel()  # G6, C6
+
+    def _task_to_cancel(self) -> asyncio.Task[Any] | None:
+        return self._task if self._in_body else None
+
+    def _cancel(self) -> None:
+        if not self._cancelled:
+            assert self._task is not None
+            cancel(self, self._task, self._tree)
+
+    def _check_owner(self) -> asyncio.Task[Any]:
+        """The task that leaves this scope, which must be the one that entered it (G9, L6).
+
+        Raises:
+            RuntimeError: it is another one; the scope stays open for its owner.
+        """
+        task = self._task
+        if task is None:
+            raise not_open(self)
+        self._tree.check_here(self, "leaving")
+        current = current_task(asyncio.get_running_loop())
+        if current is not task:
+            left_in = "none" if current is None else current.get_name()
+            raise left_in_another_task(self, task.get_name(), left_in)
+        return task
+
+    def _close(self, task: asyncio.Task[Any]) -> list[Node]:
+        """Take this scope out of the tree, and take back what it asked (C2).
+
+        Returns the scopes inside it that are still open, which are out of the tree as well.
+        """
+        tree = self._tree
+        still_open = open_nodes(task, self, tree)
+        for node in still_open[::-1]:
+            tree.requests.take_back(node, task)
+        if still_open:  # it is in the tree, unless a scope around it was left before
+            if self._parent is None:
+                del tree.innermost[task]
+            else:
+                tree.innermost[task] = self._parent
+        self._in_body = False
+        self._task = self._parent = None  # G11
+        return still_open[1:]

@@ -1,0 +1,174 @@
+"""The handle of a child, and waiting for its end."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, TypeVar
+
+from .._children import Child, Children
+from .._error_groups import errors_only
+from .privates import current_task
+from .scopes import Node, Scope, cancel
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Owner(Scope, Children):
+    """The group of a child, as its handle knows it."""
+
+    _tasks: set[asyncio.Task[Any]]  # the children that run
+
+
+class Queued:
+    """Stands in for the native task of a child that waits for a slot of its group's limit (G14)."""
+
+    __slots__ = ("dropped", "error", "left_queue", "name", "starting")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.dropped = False
+        self.error: BaseException | None = None  # of starting it
+        self.left_queue = asyncio.Event()
+        # an eager loop runs the first step of a task before it hands out the task
+        self.starting: Coroutine[Any, Any, Any] | None = None
+
+    def done(self) -> bool:
+        return self.dropped
+
+    def cancelled(self) -> bool:
+        return self.dropped and self.error is None
+
+    def exception(self) -> BaseException | None:
+        return self.error
+
+    def get_name(self) -> str:
+        return self.name
+
+
+class Task(Node, Child[T_co]):
+    """A child, and in the tree the node around all that the child opens."""
+
+    __slots__ = ("__weakref__", "_native")
+
+    _is_task: ClassVar[bool] = True
+    _native: asyncio.Task[T_co] | Queued
+    _parent: Owner
+
+    def __init__(self, parent: Owner) -> None:
+        self._parent = parent
+        self._cancelled = False
+        self._asked = False
+        self._anyio = None
+
+    @property
+    def native(self) -> asyncio.Task[T_co]:
+        native = self._native
+        if not isinstance(native, Queued):
+            return native
+        if native.starting is None:
+            raise RuntimeError(f"{self!r} has no slot of its group's limit yet, so there is no native task")
+        tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
+        return next(task for task in tasks if task.get_coro() is native.starting)
+
+    def done(self) -> bool:
+        return self._native.done()
+
+    def cancelled(self) -> bool:
+        native = self._native
+        if not native.done() or native.cancelled():
+            return native.cancelled()
+        error = native.exception()
+        return error is not None and errors_only(error, CancelledError) is None
+
+    def get_name(self) -> str:
+        native = self._native
+        if isinstance(native, Queued) and native.starting is not None:
+            native = self.native
+        return native.get_name()
+
+    def cancel(self) -> None:
+        if self._cancelled or self.done():
+            return
+        tree = self._parent._tree
+        tree.check_here(self, "cancel()")
+        if isinstance(self._native, Queued) and self._native.starting is None:
+            self._parent._drop(self)
+        else:
+            cancel(self, self.native, tree)
+
+    def _task_to_cancel(self) -> asyncio.Task[Any] | None:
+        return self.native
+
+    def _queue(self, coro: Coroutine[Any, Any, T_co], name: str | None) -> None:
+        self._native = Queued(str(getattr(coro, "__qualname__", coro) if name is None else name))
+
+    def _leave_queue(self, coro: Coroutine[Any, Any, T_co]) -> None:
+        assert isinstance(self._native, Queued)
+        self._native.starting = coro
+        self._native.left_queue.set()
+
+    def _drop(self, error: BaseException | None = None) -> None:
+        queued = self._native
+        assert isinstance(queued, Queued)
+        queued.starting = None
+        queued.dropped = True
+        queued.error = error
+        self._cancelled = error is None
+        # after the cancellation is delivered, if it is the waiter's as well (T2)
+        asyncio.get_running_loop().call_soon(queued.left_queue.set)
+
+    async def _out_of_queue(self) -> None:
+        if isinstance(self._native, Queued) and not self._native.dropped:
+            await self._native.left_queue.wait()
+
+    async def _wait(self) -> None:
+        self._parent._tree.check_here(self, "await")
+        if isinstance(self._native, Queued):
+            await self._out_of_queue()
+            if self.done():
+                return
+        native = self.native
+        # T2: until its group knows of the end, that may still cancel the one who waits
+        if native.done() and native not in self._parent._tasks:
+            return
+        if native is current_task(asyncio.get_running_loop()):
+            raise RuntimeError(f"{self!r} cannot wait for itself")
+        await wait_for_end(native)
+
+    def _value(self) -> T_co:
+        return self.native.result()
+
+    def _error(self) -> BaseException | None:
+        error = self._native.exception()
+        return None if error is None else errors_only(error, CancelledError)
+
+
+async def wait_for_end(task: asyncio.Task[Any]) -> None:
+    """Wait without owning: cancelling the waiter leaves `task` alone (T3)."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    if awaited_by is not None:
+        awaited_by(task, current_task(loop))
+    try:
+        await waiter
+    finally:
+        if no_longer_awaited_by is not None:
+            no_longer_awaited_by(task, current_task(loop))
+        task.remove_done_callback(wake)
+
+
+# For `asyncio ps` and `pstree`, from 3.14 on.
+awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], None] | None = getattr(
+    asyncio, "future_add_to_awaited_by", None
+)
+no_longer_awaited_by: Callable[[asyncio.Task[Any], asyncio.Task[Any] | None], None] | None = getattr(
+    asyncio, "future_discard_from_awaited_by", None
+)

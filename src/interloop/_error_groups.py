@@ -1,0 +1,121 @@
+"""What is inside an error: its leaves, without the cancellations, whatever the user's classes do (C7).
+
+The classes of errors are the user's. Their `split`, `derive`, `exceptions`, `__class__`, `__eq__`, `__repr__`
+and `__setattr__` can be overridden, and can raise. So nothing here asks an error about itself: its type is
+`type(error)`, and its parts are read through the descriptors of the builtin classes. `split` alone is called,
+since a class that overrides `derive` wants to be kept; what it returns is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+# Read through these, an attribute is what the interpreter stored, not what a subclass shows.
+exceptions_in: Callable[[BaseException], tuple[BaseException, ...]] = vars(BaseExceptionGroup)[
+    "exceptions"
+].__get__
+_message_of: Callable[[BaseException], str] = vars(BaseExceptionGroup)["message"].__get__
+_context = cast(Any, BaseException.__context__)  # type: ignore[misc]
+_cause = cast(Any, BaseException.__cause__)  # type: ignore[misc]
+
+Kind = type[BaseException] | tuple[type[BaseException], ...]
+
+
+def is_a(error: BaseException, kind: Kind) -> bool:
+    """`isinstance`, which does not look at `__class__`."""
+    return issubclass(type(error), kind)
+
+
+def same_errors(errors: list[BaseException], error: BaseException | None) -> bool:
+    """Whether `error` is all that there is; `==` would call the user's `__eq__`."""
+    return len(errors) == 1 and errors[0] is error
+
+
+def context_of(error: BaseException) -> BaseException | None:
+    context: BaseException | None = _context.__get__(error)
+    return context
+
+
+def set_context(error: BaseException, context: BaseException | None) -> None:
+    """Works on frozen classes too, whose `__setattr__` refuses."""
+    _context.__set__(error, context)
+
+
+def set_cause(error: BaseException, cause: BaseException) -> None:
+    _cause.__set__(error, cause)
+
+
+def contexts_of(error: BaseException) -> Iterator[BaseException]:
+    """`error`, what it came up in, and so on; a chain that runs in a circle ends where it closes."""
+    seen: set[int] = set()
+    while id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        context = context_of(error)
+        if context is None:
+            return
+        error = context
+
+
+def new_group(message: str, errors: list[BaseException]) -> BaseExceptionGroup[BaseException]:
+    """A group of errors of which none is or holds a cancellation."""
+    group = BaseExceptionGroup(message, errors)
+    group._interloop_holds_errors_only = True  # type: ignore[attr-defined]
+    return group
+
+
+def _holds_errors_only(group: BaseException) -> bool:
+    """Whether `new_group` made it: then a chain of groups is looked through once, and not at every level."""
+    return type(group) in (ExceptionGroup, BaseExceptionGroup) and hasattr(
+        group, "_interloop_holds_errors_only"
+    )
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in `error`, in order; a group of errors alone counts as one."""
+    pending = [error]
+    while pending:
+        error = pending.pop()
+        if is_a(error, BaseExceptionGroup) and not _holds_errors_only(error):
+            pending += reversed(exceptions_in(error))
+        else:
+            yield error
+
+
+def first_leaf(error: BaseException) -> BaseException:
+    return next(_leaves(error))
+
+
+def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseException | None:
+    """`error` without the cancellations in it, or `None` if it holds nothing else (G4)."""
+    if not is_a(error, BaseExceptionGroup):
+        return None if is_a(error, cancelled) else error
+    errors: list[BaseException] = []
+    cancellations = 0
+    for leaf in _leaves(error):
+        if is_a(leaf, cancelled):
+            cancellations += 1
+        else:
+            errors.append(leaf)
+    if not cancellations:
+        return error
+    if not errors:
+        return None
+    try:
+        rest = cast("BaseExceptionGroup[BaseException]", error).split(cancelled)[1]
+        if rest is not None and _same_leaves(rest, errors):
+            return rest
+        failure = RuntimeError(f"{type(error).__qualname__}.split() lost an error or kept a cancellation")
+    except BaseException as raised:  # also a RecursionError, of groups that are nested too deeply for it
+        failure = raised if is_a(raised, Exception) else None
+        if failure is None:
+            raise
+    if is_a(failure, RecursionError):
+        return new_group(_message_of(error), errors)  # nothing of the user's went wrong
+    return new_group(_message_of(error), [*errors, failure])
+
+
+def _same_leaves(group: BaseException, expected: list[BaseException]) -> bool:
+    found = list(_leaves(group))
+    return len(found) == len(expected) and all(a is b for a, b in zip(found, expected, strict=True))
