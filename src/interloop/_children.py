@@ -19,7 +19,7 @@ from types import CoroutineType
 from typing import Any, TypeVar
 
 from . import abc
-from ._checks import check_child, check_function, is_coroutine
+from ._checks import check_child, check_function, is_coroutine, refuse, safe_repr
 from ._dispatch import current_backend
 from ._error_groups import errors_only, is_a, new_group
 from ._errors import TaskCancelled
@@ -127,10 +127,9 @@ class Children(abc.TaskGroup):
         self._background.add(task)
         try:
             self._spawn(task, coro, name, context)
-        except BaseException:
+        except BaseException as error:
             self._background.discard(task)
-            coro.close()
-            raise
+            refuse(error, [coro])
         self._end_background()
         return task
 
@@ -140,10 +139,9 @@ class Children(abc.TaskGroup):
         self._ordinary += 1
         try:
             self._spawn(task, coro, name, context)
-        except BaseException:
+        except BaseException as error:
             self._ordinary -= 1
-            coro.close()
-            raise
+            refuse(error, [coro])
 
     def _child_ended(self, task: Child[Any] | None, error: BaseException | None) -> None:
         """Settle the books of a child that has ended; `error` holds no cancellation.
@@ -253,7 +251,9 @@ class Children(abc.TaskGroup):
         backend = current_backend("start()")
         status: TaskStatus[Any] = TaskStatus(backend.Event())
         coro: Any = _run(status, fn, args, backend)
-        coro.__qualname__ = getattr(fn, "__qualname__", repr(fn))  # what trio names the task after
+        coro.__qualname__ = getattr(fn, "__qualname__", None) or safe_repr(
+            fn
+        )  # what trio names the task after
         task = self.create_task(coro, name=name)
         try:
             await task._out_of_queue()
@@ -284,7 +284,7 @@ class Children(abc.TaskGroup):
                 f"task {task.get_name()!r} was cancelled before it called task_status.started()"
             )
         task.result()
-        raise RuntimeError(f"{fn!r} returned without calling task_status.started()")
+        raise RuntimeError(f"{safe_repr(fn)} returned without calling task_status.started()")
 
 
 async def _run(
@@ -293,7 +293,9 @@ async def _run(
     try:
         coro = fn(*args, task_status=status)
         if not is_coroutine(coro):
-            raise TypeError(f"start() expects an async function, but {fn!r} returned {coro!r}")
+            raise TypeError(
+                f"start() expects an async function, but {safe_repr(fn)} returned {safe_repr(coro)}"
+            )
         return await coro
     except (KeyboardInterrupt, SystemExit):
         raise
