@@ -51,8 +51,20 @@ class Child(abc.Task[T_co]):
 
 
 class Children(abc.TaskGroup):
-    """The part of a task group that knows which child may run."""
+    """The part of a task group that knows which child may run.
 
+    Its attributes are slots of the backend's class, which has other bases that have some: `__slots__` of this class.
+    """
+
+    __slots__ = ()
+    SLOTS = ("_background", "_defer_errors", "_errors", "_limit", "_only_logged", "_ordinary", "_queue")
+
+    _background: set[Child[Any]] | None
+    _defer_errors: bool
+    _errors: list[BaseException] | None
+    _limit: int | None
+    _only_logged: int
+    _ordinary: int
     _in_body: bool  # whether the `async with` block runs
 
     def __init__(self, limit: int | None, defer_errors: bool) -> None:

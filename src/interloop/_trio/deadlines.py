@@ -13,7 +13,7 @@ from trio.lowlevel import Task
 from .. import abc
 from .._error_groups import errors_only, first_leaf_of
 from .._errors import left_out_of_order, timed_out
-from .scopes import Scope
+from .scopes import Scope, innermost
 
 
 class DeadlineExceeded(TimeoutError, trio.TooSlowError):
@@ -44,19 +44,19 @@ class Deadline(Scope, abc.Deadline):
         return None if when == inf else when
 
     def expired(self) -> bool:
-        if self._in_body and self._tree.is_here() and self.native.deadline <= current_time():
+        if self._in_body and self._is_here() and self.native.deadline <= current_time():
             self._expired = True
         return self._expired
 
     def _move(self, when: float | None) -> None:
-        self._tree.check_here(self, "reschedule()")
+        self._check_here(self, "reschedule()")
         self.native.deadline = inf if when is None else when
         self._delay = None
         if self.expired():
             self.native.cancel()  # L7: at once, as on entry, so that current_deadline() tells
 
     def __enter__(self) -> Self:
-        self._check_enter()
+        task = self._check_enter()
         if self._delay is not None:
             self._at = current_time() + self._delay  # L9
         if self._scope is None:
@@ -64,7 +64,7 @@ class Deadline(Scope, abc.Deadline):
         elif self._delay is not None:  # `native` was asked for before
             self._scope.deadline = self._at
         self._scope.__enter__()
-        self._opened()
+        self._opened(task)
         return self
 
     def __exit__(
@@ -77,19 +77,13 @@ class Deadline(Scope, abc.Deadline):
             self._expired = True  # L8
         self._in_body = False
         self._task = None
+        if innermost.get(task) is not self:
+            self._leave_too_early(task)
+            return None
         try:
-            if self._tree.innermost.get(task) is not self:
-                self._leave_too_early(task)
-                return None
-            if exc is None:
-                self._close_natively(task)
-                return None
             # C7: trio sees a cancellation alone, and never an error of the user's
-            cancellation = first_leaf_of(exc, trio.Cancelled)
-            if cancellation is None:
-                self._close_natively(task)
-                return None
-            if not self._close_natively(task, cancellation):
+            cancellation = None if exc is None else first_leaf_of(exc, trio.Cancelled)
+            if not self._close_natively(task, cancellation) or exc is None or cancellation is None:
                 return None
             errors = errors_only(exc, trio.Cancelled)
             if errors is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from contextvars import Context
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import ref
@@ -23,6 +24,16 @@ T = TypeVar("T")
 
 
 class TaskGroup(Owner):
+    __slots__ = (
+        *Owner.SLOTS,
+        "_cancelled",
+        "_cancelled_before_start",
+        "_left",
+        "_manager",
+        "_nursery",
+        "_queue_watch",
+    )
+
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
         super().__init__(limit, defer_errors)
         self._manager = trio.open_nursery(strict_exception_groups=True)
@@ -49,9 +60,9 @@ class TaskGroup(Owner):
         return self._nursery
 
     async def __aenter__(self) -> Self:
-        self._check_enter()
+        task = self._check_enter()
         self._nursery = await self._manager.__aenter__()
-        self._opened()
+        self._opened(task)
         if self._cancelled:
             self._nursery.cancel_scope.cancel()
         return self
@@ -61,8 +72,8 @@ class TaskGroup(Owner):
     def _new_task(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
         if not self._entered or self._left:
             refuse(finished(self) if self._entered else not_entered(self), [coro])
-        if not self._tree.is_here():
-            refuse(self._tree.elsewhere(self, call), [coro])
+        if get_ident() != self._thread:
+            refuse(self._elsewhere(self, call), [coro])  # D5
         if name is None:
             # as trio names a task after its function
             name = getattr(coro, "__qualname__", None) or repr(coro)
@@ -72,11 +83,13 @@ class TaskGroup(Owner):
         self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
     ) -> None:
         assert isinstance(task, Task)
+        assert self._nursery is not None
         started = task._started = run(ref(task), self, coro, context)
         try:
-            self.native.start_soon(lambda: started, name=task._name)
+            self._nursery.start_soon(lambda: started, name=task._name)
         except RuntimeError:
             started.close()
+            self._check_here(self, "create_task()")
             raise finished(self) from None
 
     def _finished(self) -> bool:
@@ -94,7 +107,7 @@ class TaskGroup(Owner):
         if not self._entered:
             self._cancelled = True
         elif not self._left:
-            self._tree.check_here(self, "cancel()")
+            self._check_here(self, "cancel()")
             self._cancel()
 
     def _queue_began(self) -> None:

@@ -7,11 +7,12 @@ it. So trio is never asked to do that: whether a scope can be left is found out 
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from threading import current_thread
+from threading import get_ident
 from typing import TYPE_CHECKING
 
-from trio.lowlevel import RunVar, current_task
+from trio.lowlevel import current_root_task, current_task
 
 from .._dispatch import cannot_be_entered
 from .._errors import already_entered, left_in_another_task, not_open, used_from_elsewhere
@@ -20,59 +21,26 @@ if TYPE_CHECKING:
     from trio.lowlevel import Task
 
 
-class Tree:
-    """The open scopes of one run of trio."""
+innermost: dict[Task, Scope] = {}  # of the tasks of all runs
 
-    __slots__ = ("innermost", "thread")
-
-    def __init__(self) -> None:
-        self.thread = current_thread().name
-        self.innermost: dict[Task, Scope] = {}
-
-    def is_here(self) -> bool:
-        """Whether this code is called in this run; callbacks of the run are welcome (D5)."""
-        try:
-            return _trees.get() is self
-        except (RuntimeError, LookupError):
-            return False
-
-    def elsewhere(self, owner: object, call: str) -> RuntimeError:
-        here = f"thread {current_thread().name!r}"
-        try:
-            current_tree()
-        except RuntimeError:
-            here = f"{here}, where trio does not run"
-        else:
-            here = f"another run of trio in {here}"
-        return used_from_elsewhere(
-            call, owner, f"a run of trio in thread {self.thread!r}", here, "trio.from_thread.run_sync()"
-        )
-
-    def check_here(self, owner: object, call: str) -> None:
-        """Refuse a call that comes from another run, or from outside of any (D5).
-
-        Raises:
-            RuntimeError: it does.
-        """
-        if not self.is_here():
-            raise self.elsewhere(owner, call)
+# A task that is not a child of ours can end while it has a scope of ours open, such as one in an async
+# generator that was not closed. When there are this many entries, those of tasks that have ended go.
+FEW = 100
+_many = FEW
 
 
-_trees: RunVar[Tree] = RunVar("interloop")
+def _forget_what_ended() -> None:
+    global _many
+    for task in list(innermost):
+        if getattr(task.coro, "cr_frame", task) is None:
+            innermost.pop(task, None)
+    _many = max(FEW, 2 * len(innermost))
 
 
-def current_tree() -> Tree:
-    """The tree of this run.
-
-    Raises:
-        RuntimeError: trio does not run here.
-    """
-    try:
-        return _trees.get()
-    except LookupError:
-        tree = Tree()
-        _trees.set(tree)
-        return tree
+def _root_of(task: Task) -> Task:
+    while task.parent_nursery is not None:
+        task = task.parent_nursery.parent_task
+    return task
 
 
 class Scope(ABC):
@@ -86,16 +54,16 @@ class Scope(ABC):
     effect.
     """
 
-    __slots__ = ("__weakref__", "_entered", "_in_body", "_outer", "_task", "_tree")
+    __slots__ = ("__weakref__", "_entered", "_in_body", "_outer", "_task", "_thread")
 
     _entered: bool
     _in_body: bool
     _outer: Scope | None  # the next open scope in the same task
     _task: Task | None
-    _tree: Tree
+    _thread: int  # the one whose run of trio it was entered in
 
-    def _check_enter(self) -> None:
-        """Find out where this scope is entered.
+    def _check_enter(self) -> Task:
+        """The task that enters this scope.
 
         Raises:
             RuntimeError: it was entered before, or no task of trio runs here (G9, L6).
@@ -103,19 +71,51 @@ class Scope(ABC):
         if self._entered:
             raise already_entered(self)
         try:
-            self._task = current_task()
+            return current_task()
         except RuntimeError:
             raise cannot_be_entered(self, "trio") from None
-        self._tree = current_tree()
 
-    def _opened(self) -> None:
+    def _opened(self, task: Task) -> None:
         """It is open natively now."""
-        task = self._task
-        assert task is not None
-        self._outer = self._tree.innermost.get(task)
-        self._tree.innermost[task] = self
+        self._task = task
+        self._thread = get_ident()
+        outer = self._outer = innermost.get(task)
+        innermost[task] = self
         self._entered = True
         self._in_body = True
+        if outer is None and len(innermost) > _many:
+            _forget_what_ended()
+
+    def _is_here(self) -> bool:
+        """Whether this code is called in the run that this open scope is in (D5); callbacks of it are welcome."""
+        assert self._task is not None
+        if get_ident() != self._thread:
+            return False
+        try:
+            return current_root_task() is _root_of(self._task)
+        except RuntimeError:
+            return False
+
+    def _elsewhere(self, owner: object, call: str) -> RuntimeError:
+        here = f"thread {threading.current_thread().name!r}"
+        try:
+            current_root_task()
+        except RuntimeError:
+            here = f"{here}, where trio does not run"
+        else:
+            here = f"another run of trio in {here}"
+        names = [thread.name for thread in threading.enumerate() if thread.ident == self._thread]
+        belongs_to = f"a run of trio in thread {names[0]!r}" if names else "a run of trio that is over"
+        return used_from_elsewhere(call, owner, belongs_to, here, "trio.from_thread.run_sync()")
+
+    def _check_here(self, owner: object, call: str) -> None:
+        """Refuse a call that comes from another run, or from outside of any (D5).
+
+        Raises:
+            RuntimeError: it does.
+        """
+        if not self._is_here():
+            raise self._elsewhere(owner, call)
 
     def _check_owner(self) -> Task:
         """The task that leaves this scope, which must be the one that entered it.
@@ -126,16 +126,19 @@ class Scope(ABC):
         task = self._task
         if task is None:
             raise not_open(self)
-        self._tree.check_here(self, "leaving")
-        current = current_task()
-        if current is not task:
-            raise left_in_another_task(self, task.name, current.name)
-        return task
+        try:
+            current = current_task()
+        except RuntimeError:
+            current = None
+        if current is task:
+            return task
+        self._check_here(self, "leaving")
+        raise left_in_another_task(self, task.name, "none" if current is None else current.name)
 
     def _inside(self, task: Task) -> list[Scope] | None:
         """The scopes of `task` inside this one, innermost first; `None` if this one was closed before."""
         found: list[Scope] = []
-        scope = self._tree.innermost.get(task)
+        scope = innermost.get(task)
         while scope is not None:
             if scope is self:
                 return found
@@ -148,9 +151,9 @@ class Scope(ABC):
         outer = self._outer
         self._outer = None  # G11
         if outer is None:
-            del self._tree.innermost[task]
+            del innermost[task]
         else:
-            self._tree.innermost[task] = outer
+            innermost[task] = outer
             outer._innermost_again(task)
 
     def _innermost_again(self, task: Task) -> None:  # noqa: B027  # a group has nothing to do then

@@ -15,7 +15,7 @@ from trio.lowlevel import current_task
 from .._children import Child, Children
 from .._error_groups import errors_only
 from .._errors import left_open
-from .scopes import Scope, close_all
+from .scopes import Scope, close_all, innermost
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -23,6 +23,8 @@ T_co = TypeVar("T_co", covariant=True)
 
 class Owner(Scope, Children):
     """The group of a child, as its handle knows it."""
+
+    __slots__ = ()
 
     # handles that are kept until the first step of the child, which is where the cancellation is delivered
     _cancelled_before_start: set[Task[Any]]
@@ -93,7 +95,7 @@ class Task(Child[T_co]):
     def cancel(self) -> None:
         if self._done:
             return
-        self._group._tree.check_here(self, "cancel()")
+        self._group._check_here(self, "cancel()")
         if self._left_queue is not None and not self._left_queue.is_set():
             self._group._drop(self)
         elif self._scope is not None:
@@ -121,10 +123,10 @@ class Task(Child[T_co]):
             await trio.lowlevel.checkpoint_if_cancelled()  # T2: as in `_wait`
 
     async def _wait(self) -> None:
-        self._group._tree.check_here(self, "await")
-        if self._native is current_task():
-            raise RuntimeError(f"{self!r} cannot wait for itself")
         if not self._done:
+            self._group._check_here(self, "await")
+            if self._native is current_task():
+                raise RuntimeError(f"{self!r} cannot wait for itself")
             if self._ended is None:
                 self._ended = trio.Event()
             await self._ended.wait()
@@ -172,7 +174,7 @@ async def run(
             if task is not None:
                 task._raised = error
                 task._cancelled = error is None
-        if native in group._tree.innermost:
+        if native in innermost:
             await _close_what_is_open(native, group)
         if scope is not None:
             try:
@@ -192,7 +194,7 @@ async def run(
 async def _close_what_is_open(native: trio.lowlevel.Task, group: Owner) -> None:
     """Cancel and wait for the children of these scopes; an error of `group` says whose they were (G9)."""
     scopes: list[Scope] = []
-    scope = group._tree.innermost.get(native)
+    scope = innermost.get(native)
     while scope is not None:
         scopes.append(scope)
         scope = scope._outer
