@@ -87,7 +87,7 @@ class Scope(ABC):
             _forget_what_ended()
 
     def _is_here(self) -> bool:
-        """Whether this code is called in the run that this open scope is in (D5); callbacks of it are welcome."""
+        """Whether this code is called in the run that this open scope is in, in a task or a callback (D5)."""
         assert self._task is not None
         if get_ident() != self._thread:
             return False
