@@ -14,7 +14,7 @@ from .._children import Child
 from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_errors
 from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import current_task, shield_between, unregister_task
-from .scopes import cancel, handle_of, open_nodes, tree_of
+from .scopes import Node, cancel, handle_of, open_nodes, outwards, tree_of
 from .tasks import Owner, Task, awaited_by, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn
@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 class TaskGroup(Owner):
     """Owns tasks."""
+
+    __slots__ = (*Owner.SLOTS, "_adopter", "_last_child_ended", "_native", "_tasks")
 
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
         super().__init__(limit, defer_errors)
@@ -122,16 +124,18 @@ class TaskGroup(Owner):
             return
         tree = self._tree
         self._tasks.discard(native)  # G11
-        task = handle_of(native, tree)
-        left = [] if task is None else open_nodes(native, task, tree)[1:]
-        tree.innermost.pop(native, None)
-        tree.in_shields.discard(native)
+        if tree.in_shields:
+            tree.in_shields.discard(native)
+        task = tree.innermost.pop(native, None)
+        left: list[Node] = []
+        if task is not None and not task._is_task:
+            *left, task = outwards(task)
         if no_longer_awaited_by is not None:
             no_longer_awaited_by(native, self._task)
         error = None
         if not native.cancelled() and (raised := native.exception()) is not None:
             error = errors_only(raised, CancelledError)
-        for scope in left:
+        for scope in reversed(left):
             self._failed(left_open(scope, native.get_name()))
             scope._abandon(self)
         self._child_ended(task, error)
@@ -246,8 +250,10 @@ class TaskGroup(Owner):
         return parent is not None and parent._cancelled and not shield_between(self._anyio, parent._anyio)
 
     def _adopt_what_is_open(self, task: asyncio.Task[Any]) -> RuntimeError | None:
+        if self._tree.innermost.get(task) is self:
+            return None
         inside = open_nodes(task, self, self._tree)[1:]
-        if not inside:
+        if not inside:  # it was closed with a scope around it, which has told
             return None
         for scope in inside:
             scope._abandon(self)

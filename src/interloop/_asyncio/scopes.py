@@ -8,13 +8,14 @@ that owns it. A task that asyncio or somebody else made, and the inside of a `sh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from sys import modules
 from threading import current_thread
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 from .._errors import already_entered, left_in_another_task, not_open, outside_of_tasks, used_from_elsewhere
-from .privates import AnyioScope, anyio_scope, current_task, shield_between
+from .privates import ANYIO, AnyioScope, anyio_scope, current_task, shield_between
 from .requests import Requests
 from .timers import Timers
 
@@ -121,24 +122,26 @@ class Node:
             )
 
 
+def outwards(node: Node | None) -> Iterator[Node]:
+    """`node` and what is around it in the same task; the last is the handle, if the task is a child of ours."""
+    while node is not None:
+        yield node
+        node = None if node._is_task else node._parent
+
+
 def open_nodes(task: asyncio.Task[Any], outer: Node, tree: Tree) -> list[Node]:
     """What `task` has open, from `outer` inwards; nothing if `outer` is not open."""
     found: list[Node] = []
-    node = tree.innermost.get(task)
-    while node is not None:
+    for node in outwards(tree.innermost.get(task)):
         found.append(node)
         if node is outer:
             return found[::-1]
-        node = None if node._is_task else node._parent
     return []
 
 
 def handle_of(task: asyncio.Task[Any], tree: Tree) -> Node | None:
     """The outermost node of a child, whatever it has open inside."""
-    node = tree.innermost.get(task)
-    while node is not None and not node._is_task:
-        node = node._parent
-    return node
+    return next((node for node in outwards(tree.innermost.get(task)) if node._is_task), None)
 
 
 def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
@@ -201,18 +204,22 @@ class Scope(Node):
         self._task = task
         self._tree = tree
         self._parent = parent
-        self._anyio = anyio_scope(task)
-        self._settled = tree.requests.settled(task)
+        self._anyio = anyio_scope(task) if ANYIO in modules else None
+        self._settled = tree.requests.settled(task) if task.cancelling() else 0
         self._asked = False
         self._entered = True
         self._in_body = True
-        born_cancelled = (
-            parent is not None and parent._cancelled and not shield_between(self._anyio, parent._anyio)
-        )
         tree.innermost[task] = self
-        if self._cancelled or born_cancelled:
+        if self._cancelled:
             self._cancelled = False
-            self._cancel()  # G6, C6
+            self._cancel()  # G6
+        elif parent is not None and parent._cancelled:
+            self._be_born_cancelled(parent)
+
+    def _be_born_cancelled(self, parent: Node) -> None:
+        """C6: in a scope that is cancelled, unless a shield of anyio is between (C8)."""
+        if not shield_between(self._anyio, parent._anyio):
+            self._cancel()
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         return self._task if self._in_body else None
@@ -231,12 +238,13 @@ class Scope(Node):
         task = self._task
         if task is None:
             raise not_open(self)
+        loop = asyncio._get_running_loop()
+        current = None if loop is None else current_task(loop)
+        if current is task:
+            return task
         self._tree.check_here(self, "leaving")
-        current = current_task(asyncio.get_running_loop())
-        if current is not task:
-            left_in = "none" if current is None else current.get_name()
-            raise left_in_another_task(self, task.get_name(), left_in)
-        return task
+        left_in = "none" if current is None else current.get_name()
+        raise left_in_another_task(self, task.get_name(), left_in)
 
     def _close(self, task: asyncio.Task[Any]) -> list[Node]:
         """Take this scope out of the tree, and take back what it asked (C2).
@@ -244,7 +252,7 @@ class Scope(Node):
         Returns the scopes inside it that are still open, which are out of the tree as well.
         """
         tree = self._tree
-        still_open = open_nodes(task, self, tree)
+        still_open = [self] if tree.innermost.get(task) is self else open_nodes(task, self, tree)
         for node in still_open[::-1]:
             tree.requests.take_back(node, task)
         if still_open:  # it is in the tree, unless a scope around it was left before

@@ -57,9 +57,8 @@ class Timers:
         self.set_for = inf
         self.checking = False
 
-    def add(self, deadline: Timed, when: float) -> None:
-        if when < self.set_for:
-            self.set_timer(when)
+    def add(self, deadline: Timed) -> None:
+        """The timer is set already, for its time or earlier."""
         deadline._timer = self.new
         self.new.append(deadline)
 
@@ -72,8 +71,7 @@ class Timers:
             self._dead += 1
             if self._dead > FEW_DEAD and self._dead > (len(new) + len(self._heap)) // 2:
                 self._compact()
-        if not self.checking:
-            self.check_soon()
+        self.check_soon()
 
     def _compact(self) -> None:
         new = self.new
@@ -138,14 +136,17 @@ class Timers:
         new.clear()
 
     def check_soon(self) -> None:
-        """Look, when this turn of the loop is over, whether a deadline is left."""
-        if self._timer is not None:
+        """Look, when this turn of the loop is over, whether a deadline is left (L10)."""
+        if not self.checking and self._timer is not None and not self._live():
             self.checking = True
             asyncio.get_running_loop().call_soon(self._check)
 
+    def _live(self) -> int:
+        return len(self.new) + len(self._heap) - self._dead
+
     def _check(self) -> None:
         self.checking = False
-        if self._timer is not None and len(self.new) + len(self._heap) == self._dead:
+        if self._timer is not None and not self._live():
             self._timer.cancel()
             self._timer = None
             self.set_for = inf
