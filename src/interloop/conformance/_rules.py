@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pytest import MarkDecorator
 
-__all__ = ["CHAPTERS", "RULES", "rule"]
+__all__ = ["CHAPTERS", "RULES", "check_rules", "rule"]
 
 CHAPTERS = {
     "D": "Dispatch",
@@ -77,17 +78,31 @@ RULES = {
 }
 
 
-def rule(*ids: str, only: Literal["asyncio", "trio"] | None = None, host: str | None = None) -> MarkDecorator:
+def check_rules(ids: Iterable[str]) -> None:
+    """Raise a `ValueError` if one of `ids` is not in the contract."""
+    unknown = [rule_id for rule_id in ids if rule_id not in RULES]
+    if unknown:
+        raise ValueError(f"no such rule: {', '.join(unknown)}; there are {', '.join(RULES)}")
+
+
+def rule(
+    *ids: str,
+    only: Literal["asyncio", "trio"] | None = None,
+    host: str | None = None,
+    real_time: bool = False,
+) -> MarkDecorator:
     """Mark a test with the rules of the contract that it proves.
 
     Args:
         ids: the rules, `"G4"`, ...
         only: the backend that these rules are about, if they are about one alone.
         host: the only host to run it on, for a test that runs a loop of its own in a process.
+        real_time: whether the test waits for real time on hosts with virtual time too, for a process or a
+            thread say: if it fails, the machine may have been too busy, and it is run again, alone.
     """
     import pytest  # not above: `python -m interloop.conformance` reports that it is missing
 
-    unknown = [rule_id for rule_id in ids if rule_id not in RULES]
-    if unknown or not ids:
-        raise ValueError(f"no such rule: {', '.join(unknown) or 'none given'}; there are {', '.join(RULES)}")
-    return pytest.mark.rule(*ids, only=only, host=host)
+    if not ids:
+        raise ValueError(f"no rule given; there are {', '.join(RULES)}")
+    check_rules(ids)
+    return pytest.mark.rule(*ids, only=only, host=host, real_time=real_time)
