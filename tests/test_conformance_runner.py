@@ -16,8 +16,6 @@ import pytest
 
 import interloop.conformance as conformance_suite
 
-pytestmark = pytest.mark.timeout(120)
-
 CONFORMS, FAILED, USAGE = 0, 1, 2
 TESTS_OF_W2 = 10
 
