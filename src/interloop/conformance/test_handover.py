@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import product
 from math import inf
 from pathlib import Path
@@ -34,13 +33,8 @@ from interloop import (
     task_group,
 )
 from interloop.conformance import rule
-from interloop.conformance._helpers import Inside, note_the_end, settle, until
+from interloop.conformance._helpers import Inside, note_the_end, settle, until, without_anyio
 from interloop.testing import Host
-
-without_anyio: pytest.MarkDecorator = pytest.mark.skipif(
-    find_spec("anyio") is None, reason="anyio is not installed"
-)
-
 
 # What is handed over, and how
 
