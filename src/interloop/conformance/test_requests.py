@@ -115,6 +115,18 @@ def scopes() -> list[Enclosing]:
     return found if current_backend() == "trio" else found + ASYNCIOS
 
 
+def pairs() -> list[tuple[Enclosing, Enclosing]]:
+    """All pairs of an outer and an inner one, except what ends wrongly without us as well.
+
+    An `asyncio.TaskGroup` that cancelled its task and one of anyio's scopes around it do not get along.
+    """
+    return [
+        (outer, inner)
+        for outer, inner in product(scopes(), scopes())
+        if not (outer in ANYIOS and inner is in_asyncio_group)
+    ]
+
+
 def anyio_is_installed() -> bool:
     return not without_anyio.args[0]
 
@@ -373,7 +385,10 @@ async def each_alone(
     async def run(name: str) -> None:
         log: list[str] = []
         complaints[name] = log
-        await cases[name](log)
+        try:
+            await cases[name](log)
+        except Exception as error:
+            log.append(repr(error))
         if right(log):
             del complaints[name]
 
@@ -401,7 +416,7 @@ async def test_of_two_that_were_held_back_the_outer_one_arrives(hold: Hold, tick
     complaints: dict[str, Any] = {}
     cases = {
         f"{outer.__name__} ({times[0]}), {inner.__name__} ({times[1]})": case(outer, inner, *times)
-        for outer, inner, times in product(scopes(), scopes(), [(1, 3), (3, 1), (1, 1)])
+        for (outer, inner), times in product(pairs(), [(1, 3), (3, 1), (1, 1)])
     }
     await each_alone(complaints, cases, lambda log: log == ["left"])
     assert complaints == {}
@@ -421,7 +436,7 @@ async def test_of_two_that_were_held_back_and_taken_back_none_arrives(hold: Hold
     complaints: dict[str, Any] = {}
     cases = {
         f"{outer.__name__} ({times[0]}), {inner.__name__} ({times[1]})": case(outer, inner, *times)
-        for outer, inner, times in product(scopes(), scopes(), [(1, 3), (3, 1), (1, 1)])
+        for (outer, inner), times in product(pairs(), [(1, 3), (3, 1), (1, 1)])
     }
     await each_alone(complaints, cases, lambda log: log == ["left"])
     assert complaints == {}
@@ -486,7 +501,7 @@ async def test_a_scope_entered_while_a_cancellation_is_held_back_does_not_take_i
     complaints: dict[str, Any] = {}
     cases = {
         f"{outer.__name__}, {entered.__name__}": case(outer, entered)
-        for outer, entered in product(scopes(), scopes())
+        for outer, entered in pairs()
         if told_apart(outer, entered)
     }
     await each_alone(complaints, cases, lambda log: log == ["left"])
