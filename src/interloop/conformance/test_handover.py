@@ -476,13 +476,14 @@ class Receiver:
         return "the cancellation did not arrive at the next checkpoint" if self.passed else None
 
 
-def soon(call: Callable[[], object]) -> object:
+def soon(call: Callable[[], object]) -> None:
     """Let the loop call it."""
     if current_backend() == "trio":
         import trio
 
-        return trio.lowlevel.current_trio_token().run_sync_soon(call)
-    return asyncio.get_running_loop().call_soon(call)
+        trio.lowlevel.current_trio_token().run_sync_soon(call)
+    else:
+        asyncio.get_running_loop().call_soon(call)
 
 
 @dataclass(frozen=True)
@@ -507,7 +508,9 @@ class Order:
         steps[1]()
 
 
-ORDERS = [Order(*order) for order in product(("giver", "canceller"), range(4), ("none", "giver", "both"))]
+FIRST: tuple[Literal["giver", "canceller"], ...] = ("giver", "canceller")
+CALLBACKS: tuple[Literal["none", "giver", "both"], ...] = ("none", "giver", "both")
+ORDERS = [Order(*order) for order in product(FIRST, range(4), CALLBACKS)]
 
 
 @pytest.mark.parametrize("cancelled", CANCELLED, ids=lambda cancelled: cancelled.__name__)

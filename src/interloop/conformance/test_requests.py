@@ -427,7 +427,10 @@ async def test_of_two_that_were_held_back_the_outer_one_arrives(hold: Hold, tick
 async def test_of_two_that_were_held_back_and_taken_back_none_arrives(hold: Hold, tick: float) -> None:
     def case(outer: Enclosing, inner: Enclosing, outer_time: int, inner_time: int) -> Any:
         async def run(log: list[str]) -> None:
-            await outer(outer_time * tick, lambda: inner(inner_time * tick, lambda: hold(4 * tick)))
+            async def between() -> None:
+                await inner(inner_time * tick, lambda: hold(4 * tick))
+
+            await outer(outer_time * tick, between)
             log.append("left")
             await nothing_is_left(tick)
 
@@ -554,8 +557,9 @@ async def test_a_scope_that_is_entered_and_left_before_the_next_checkpoint_does_
     async def an_anyio_scope(tick: float) -> None:
         await in_anyio_scope(1000 * tick, nothing)
 
-    ways = [a_deadline, a_deadline_that_has_expired, a_group, a_group_that_was_cancelled, a_group_that_fails]
-    ways += [a_native_timeout, *([an_anyio_scope] if anyio_is_installed() else [])]
+    ways: list[Way] = [a_deadline, a_deadline_that_has_expired, a_native_timeout]
+    ways += [a_group, a_group_that_was_cancelled, a_group_that_fails]
+    ways += [an_anyio_scope] if anyio_is_installed() else []
     complaints: dict[str, Any] = {}
     cases = {
         f"{outer.__name__}, {leave.__name__}": case(outer, leave) for outer, leave in product(scopes(), ways)
