@@ -31,6 +31,7 @@ from interloop.conformance import rule
 from interloop.conformance._helpers import (
     Enclosing,
     Inside,
+    asyncio_inside_trio,
     clean_up,
     fail,
     fail_when_cancelled,
@@ -110,7 +111,7 @@ ASYNCIOS: list[Enclosing] = [
 def scopes() -> list[Enclosing]:
     """All that there are on this host."""
     found = OURS + THEIRS
-    if anyio_is_installed():
+    if anyio_can_be_held_back():
         found += ANYIOS
     return found if current_backend() == "trio" else found + ASYNCIOS
 
@@ -134,8 +135,9 @@ def in_times(pair: tuple[Enclosing, Enclosing]) -> list[tuple[int, int]]:
     return [(1, 3), (3, 1)] if set(pair) & set(ANYIOS) else [(1, 3), (3, 1), (1, 1)]
 
 
-def anyio_is_installed() -> bool:
-    return not without_anyio.args[0]
+def anyio_can_be_held_back() -> bool:
+    # its scopes keep asking, and on trio-asyncio virtual time does not pass while the loop is busy
+    return not without_anyio.args[0] and not asyncio_inside_trio()
 
 
 async def nothing_is_left(tick: float) -> None:
@@ -255,6 +257,8 @@ SWALLOWING = [
 async def test_what_was_pending_when_a_scope_was_entered_arrives_after_it_or_in_it(
     pending: Pending, tick: float
 ) -> None:
+    if pending is by_an_anyio_scope and not anyio_can_be_held_back():
+        pytest.skip("virtual time does not pass on trio-asyncio while anyio keeps its loop busy")
     passed: list[str] = []
 
     def work(leave: Way) -> Inside:
@@ -568,7 +572,7 @@ async def test_a_scope_that_is_entered_and_left_before_the_next_checkpoint_does_
 
     ways: list[Way] = [a_deadline, a_deadline_that_has_expired, a_native_timeout]
     ways += [a_group, a_group_that_was_cancelled, a_group_that_fails]
-    ways += [an_anyio_scope] if anyio_is_installed() else []
+    ways += [an_anyio_scope] if anyio_can_be_held_back() else []
     complaints: dict[str, Any] = {}
     cases = {
         f"{outer.__name__}, {leave.__name__}": case(outer, leave) for outer, leave in product(scopes(), ways)
