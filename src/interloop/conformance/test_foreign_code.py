@@ -106,18 +106,26 @@ async def innocents(tick: float) -> AsyncIterator[None]:
 
 def odd_error(**hooks: Any) -> Callable[[BaseException | None], BaseException]:
     cls = type("OddError", (Exception,), hooks)
-    return lambda _: cls("odd")
+
+    def make(_: BaseException | None) -> BaseException:
+        error: BaseException = cls("odd")
+        return error
+
+    return make
 
 
 def odd_group(**hooks: Any) -> Callable[[BaseException | None], BaseException]:
     """A group of an error and, where there is one, of the cancellation in whose place it is raised."""
-    errors_only = type("OddGroup", (ExceptionGroup,), hooks)
-    any_kind = type("OddBaseGroup", (BaseExceptionGroup,), hooks)
+    errors_only: type[Any] = type("OddGroup", (ExceptionGroup,), hooks)
+    any_kind: type[Any] = type("OddBaseGroup", (BaseExceptionGroup,), hooks)
 
     def make(cancellation: BaseException | None) -> BaseException:
+        error: BaseException
         if cancellation is None:
-            return errors_only("odd", [OSError()])
-        return any_kind("odd", [OSError(), cancellation])
+            error = errors_only("odd", [OSError()])
+        else:
+            error = any_kind("odd", [OSError(), cancellation])
+        return error
 
     return make
 
