@@ -1,4 +1,4 @@
-"""Deadlines leave nothing in the loop (L10), odd loops and tasks serve as well (D1), and nothing is a cycle (G11)."""
+"""Deadlines leave nothing in the loop (L10), odd loops and tasks serve as well (D1), no cycles (G11)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def uvloop_loop(base: str = "Loop") -> Any:
 
 
 class Watching:
-    """Mixed into a loop: knows which of its timers are still to come, and how many callbacks were scheduled."""
+    """Mixed into a loop: knows which of its timers are to come, and how many callbacks were scheduled."""
 
     def __init__(self) -> None:
         self.timers: list[asyncio.TimerHandle] = []
@@ -64,24 +64,20 @@ class Watching:
         self.soon = 0
         super().__init__()
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def watched(self, schedule: Any, when: float, callback: Any, *args: Any, **kwargs: Any) -> Any:
         number = len(self.timers)
 
         def ring() -> None:
             self.rung.add(number)
             callback(*args)
 
-        timer: asyncio.TimerHandle = super().call_at(when, ring, context=context)  # type: ignore[misc]
+        timer = schedule(when, ring, **kwargs)
         self.timers.append(timer)
         return timer
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
-        return self.call_at(self.time() + delay, callback, *args, context=context)  # type: ignore[attr-defined]
-
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(self, *args: Any, **kwargs: Any) -> Any:
         self.soon += 1
-        handle: asyncio.Handle = super().call_soon(callback, *args, context=context)  # type: ignore[misc]
-        return handle
+        return super().call_soon(*args, **kwargs)  # type: ignore[misc]
 
     def left(self) -> list[asyncio.TimerHandle]:
         return [
@@ -92,12 +88,14 @@ class Watching:
 
 
 class WatchingLoop(Watching, VirtualTimeLoop):
-    pass
+    def call_at(self, *args: Any, **kwargs: Any) -> Any:  # by which asyncio does call_later() too
+        return self.watched(super().call_at, *args, **kwargs)
 
 
 def watching_uvloop() -> Any:
     class WatchingUvloop(Watching, uvloop_loop()):  # type: ignore[misc]
-        pass
+        def call_later(self, *args: Any, **kwargs: Any) -> Any:  # by which uvloop does call_at() too
+            return self.watched(super().call_later, *args, **kwargs)
 
     return WatchingUvloop()
 
@@ -231,7 +229,8 @@ def test_the_loop_comes_to_rest_when_the_last_deadline_was_left() -> None:
         asyncio.get_running_loop().call_later(1, waiter.set_result, None)
         await waiter
         assert current_time() - began == 1
-        assert asyncio.get_running_loop()._scheduled == []  # type: ignore[attr-defined]
+        scheduled: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+        assert all(timer.cancelled() for timer in scheduled)
 
     run(main, VirtualTimeLoop)
 
@@ -282,13 +281,13 @@ class StrictAboutThePast(VirtualTimeLoop):
         self._now += 1e-6
         return self._now
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
         if when < self.time():
             raise ValueError("in the past")
-        return super().call_at(when, callback, *args, context=context)
+        return super().call_at(when, callback, *args, **kwargs)
 
-    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
-        return super().call_at(self.time() + max(0, delay), callback, *args, context=context)
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+        return super().call_at(self.time() + max(0, delay), callback, *args, **kwargs)
 
 
 @rule("L10", host="asyncio")
@@ -325,15 +324,15 @@ def near_only(error: type[Exception]) -> type[VirtualTimeLoop]:
     class NearOnly(VirtualTimeLoop):
         """Refuses times that are too far away, as Qt's loops do: milliseconds in 32 bits."""
 
-        def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        def call_at(self, when: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
             if not when - self.time() < 2**31 / 1000:
                 raise error("too far")
-            return super().call_at(when, callback, *args, context=context)
+            return super().call_at(when, callback, *args, **kwargs)
 
         def call_later(
             self, delay: float, callback: Any, *args: Any, context: Any = None
         ) -> asyncio.TimerHandle:
-            return self.call_at(self.time() + delay, callback, *args, context=context)
+            return self.call_at(self.time() + delay, callback, *args, **kwargs)
 
     return NearOnly
 
@@ -390,10 +389,10 @@ class Timeless(VirtualTimeLoop):
 
     refuses = False
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
         if self.refuses:
             raise NotImplementedError("no timers")
-        return super().call_at(when, callback, *args, context=context)
+        return super().call_at(when, callback, *args, **kwargs)
 
 
 @rule("L10", "L6", host="asyncio")
@@ -640,26 +639,43 @@ async def test_a_cancelled_child_whose_handle_is_kept_is_freed(how: str, tick: f
     assert count(alive) == 0
 
 
+async def in_a_group(*coros: Any) -> None:
+    async with task_group() as tg:
+        for coro in coros:
+            tg.create_task(coro)
+
+
+async def in_a_group_that_defers_errors(*coros: Any) -> None:
+    async with task_group(limit=1, defer_errors=True) as tg:
+        for coro in coros:
+            tg.create_task(coro)
+
+
+async def in_as_completed(*coros: Any) -> None:
+    async with as_completed([*coros]) as results:
+        async for _ in results:
+            pass
+
+
 @rule("G11", "G3")
 @pytest.mark.usefixtures("no_collection")
-async def test_children_that_fail_at_once_are_freed() -> None:
+@pytest.mark.parametrize(
+    "call",
+    [in_a_group, in_a_group_that_defers_errors, gather, first, in_as_completed],
+    ids=lambda f: f.__name__,
+)
+@pytest.mark.parametrize("at_once", [True, False], ids=["at-once", "later"])
+async def test_children_that_fail_are_freed(call: Any, at_once: bool) -> None:
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
     async def child(payload: Payload) -> None:
+        if not at_once:
+            await checkpoint()
         raise OSError
 
     for _ in range(3):
         with suppress(ExceptionGroup):
-            async with task_group() as tg:
-                tg.create_task(child(watched(alive)))
-        with suppress(ExceptionGroup):
-            async with task_group(limit=1, defer_errors=True) as tg:
-                tg.create_task(child(watched(alive)))
-                tg.create_task(child(watched(alive)))
-        with suppress(ExceptionGroup):
-            await gather(child(watched(alive)), child(watched(alive)))
-        with suppress(ExceptionGroup):
-            await first(child(watched(alive)), child(watched(alive)))
+            await call(child(watched(alive)), child(watched(alive)))
     await checkpoint()
     assert count(alive) == 0
 
