@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ async def caught_from(call: Awaitable[Any]) -> BaseException:
 
 
 @asynccontextmanager
-async def innocents(tick: float) -> AsyncIterator[None]:
+async def innocents(tick: float) -> AsyncGenerator[None]:
     """Others whose deadlines have to expire in time, and whose children have to end, beside the block."""
 
     async def expire() -> float:
@@ -706,7 +706,7 @@ def and_all_others(loop: Any, coro: Any, **kwargs: Any) -> Any:
 
 
 @contextmanager
-def task_factory(factory: Any) -> Iterator[None]:
+def task_factory(factory: Any) -> Generator[None]:
     loop = asyncio.get_running_loop()
     before = loop.get_task_factory()
     loop.set_task_factory(factory)

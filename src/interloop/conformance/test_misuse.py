@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from inspect import CORO_CLOSED, getcoroutinestate
 from math import inf
@@ -209,7 +209,7 @@ async def test_the_refusal_names_the_usual_causes(part: str) -> None:
 @rule("G9")
 def test_a_group_that_is_left_in_another_task_does_not_end_the_run(host: Host) -> None:
     @asynccontextmanager
-    async def holder() -> AsyncIterator[None]:
+    async def holder() -> AsyncGenerator[None]:
         async with task_group() as tg:
             tg.create_task(checkpoint())
             yield
