@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
 from inspect import CORO_CLOSED, getcoroutinestate
 from types import coroutine
 from typing import Any, NoReturn, TypeAlias
@@ -74,6 +75,26 @@ def is_told(error: BaseException, caught: BaseException) -> bool:
     leaves = [node for node in nodes(error) if not issubclass(type(node), BaseExceptionGroup)]
     errors = [leaf for leaf in leaves if not issubclass(type(leaf), get_cancelled_exc_class())]
     return all(any(error is node for node in told) for error in errors)
+
+
+def told_plainly(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Have the test fail with a text: pytest shows what is in an error, and fails itself at odd ones."""
+
+    @wraps(test)
+    async def told(*args: Any, **kwargs: Any) -> None:
+        said: list[str] = []
+        try:
+            await test(*args, **kwargs)
+        except (GeneratorExit, get_cancelled_exc_class()):
+            raise
+        except BaseException as error:
+            said = [
+                f"{type(node).__name__}: {str(node) if type(node) is AssertionError else ''}"
+                for node in nodes(error)
+            ]
+        assert not said, "\n".join(said)
+
+    return told
 
 
 async def caught_from(call: Awaitable[Any]) -> BaseException:
@@ -290,6 +311,7 @@ with_every_odd_error = pytest.mark.parametrize("kind", ODD)
 @rule("C7")
 @everywhere
 @with_every_odd_error
+@told_plainly
 async def test_an_odd_error_is_not_lost(
     kind: str, place: Callable[[Fail, float], Awaitable[None]], tick: float
 ) -> None:
@@ -385,6 +407,7 @@ async def in_a_deadline_in_a_deadline(fail: Fail, tick: float) -> None:
     ],
     ids=lambda place: place.__name__,
 )
+@told_plainly
 async def test_an_odd_error_in_clean_up_is_not_lost(
     kind: str, place: Callable[[Fail, float], Awaitable[None]], tick: float
 ) -> None:
@@ -405,6 +428,7 @@ async def test_an_odd_error_in_clean_up_is_not_lost(
 
 
 @rule("C7", "G4")
+@told_plainly
 async def test_a_frozen_error_and_one_in_a_cycle_come_out_as_they_are(tick: float) -> None:
     async def fail(error: BaseException) -> None:
         with suppress(get_cancelled_exc_class()):
@@ -424,6 +448,7 @@ async def test_a_frozen_error_and_one_in_a_cycle_come_out_as_they_are(tick: floa
 
 @rule("C7", "T5")
 @with_every_odd_error
+@told_plainly
 async def test_an_odd_error_comes_out_of_start(kind: str, tick: float) -> None:
     error = ODD[kind](None)
 
@@ -439,6 +464,7 @@ async def test_an_odd_error_comes_out_of_start(kind: str, tick: float) -> None:
 
 @rule("C7", "T2")
 @with_every_odd_error
+@told_plainly
 async def test_the_result_of_a_task_that_failed_with_an_odd_error_is_a_task_failed(kind: str) -> None:
     error = ODD[kind](None)
     with suppress(ExceptionGroup):
@@ -475,6 +501,7 @@ class Counted(BaseExceptionGroup[BaseException]):
 
 @rule("C7")
 @pytest.mark.parametrize("when_cancelled", [False, True])
+@told_plainly
 async def test_the_work_for_a_deep_group_grows_with_its_depth_and_not_with_the_square(
     when_cancelled: bool,
 ) -> None:
@@ -933,6 +960,7 @@ async def test_a_log_that_fails_for_a_deferred_error_is_an_error_of_the_group(
 
 
 @rule("C7", "G16")
+@told_plainly
 async def test_an_error_that_cannot_be_shown_is_logged_all_the_same(tick: float) -> None:
     records: list[logging.LogRecord] = []
 
