@@ -34,7 +34,7 @@ from interloop import (
     task_group,
 )
 from interloop.conformance import rule
-from interloop.conformance._helpers import fail, note_the_end, settle
+from interloop.conformance._helpers import clean_up, fail, note_the_end, settle
 
 
 class Misbehaved(Exception):
@@ -45,7 +45,10 @@ def misbehave(*_: object, **__: object) -> NoReturn:
     raise Misbehaved
 
 
-_MEMBERS: Any = BaseExceptionGroup.exceptions  # what a subclass puts in its place may misbehave
+# what a subclass puts in their place may misbehave
+_MEMBERS: Any = BaseExceptionGroup.exceptions
+_CAUSE: Any = BaseException.__cause__
+_CONTEXT: Any = BaseException.__context__
 
 
 def nodes(error: BaseException) -> list[BaseException]:
@@ -59,12 +62,15 @@ def nodes(error: BaseException) -> list[BaseException]:
 
 def chain(error: BaseException) -> list[BaseException]:
     """The error, what is in it, and what it was raised from or in the place of, at any depth."""
-    found = [error]
-    for link in found:
-        for other in [*nodes(link), link.__cause__, link.__context__]:
-            if other is not None and all(other is not known for known in found):
-                found.append(other)
-    return found
+    found = {id(error): error}
+    pending = [error]
+    while pending:
+        link = pending.pop()
+        for other in [*nodes(link), _CAUSE.__get__(link), _CONTEXT.__get__(link)]:
+            if other is not None and id(other) not in found:
+                found[id(other)] = other
+                pending.append(other)
+    return list(found.values())
 
 
 def is_told(error: BaseException, caught: BaseException) -> bool:
@@ -472,8 +478,10 @@ async def test_the_result_of_a_task_that_failed_with_an_odd_error_is_a_task_fail
             task = tg.create_task(fail(error))
     with pytest.raises(TaskFailed) as caught:
         task.result()
-    assert caught.value.__cause__ is task.exception()
-    assert is_told(error, chain(caught.value)[1])
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert cause is task.exception()
+    assert is_told(error, cause)
 
 
 class Counted(BaseExceptionGroup[BaseException]):
@@ -623,7 +631,7 @@ async def test_a_waiting_child_that_cannot_be_closed_is_an_error_of_the_group(
 
             with deadline(tick if how == "deadline" else None, suppress=True):
                 async with task_group(limit=1) as tg:
-                    running = tg.create_task(note_the_end(log, "running"))
+                    running = tg.create_task(clean_up(tick, log, "running"))
                     waiting = [tg.create_task(odd())]
                     good = checkpoint()
                     waiting.append(tg.create_task(good))
