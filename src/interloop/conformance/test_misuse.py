@@ -192,6 +192,23 @@ async def test_an_async_generator_closed_by_a_child_leaves_no_cancellation_behin
     assert log == ["went on"]
 
 
+@rule("G9", "C2", only="asyncio")  # trio ends a main task that has a nursery open with an error of its own
+async def test_the_same_in_the_main_task_leaves_no_cancellation_behind(tick: float) -> None:
+    async def ticker() -> AsyncGenerator[int, None]:
+        async with task_group():
+            yield 1
+
+    generator = ticker()
+    await anext(generator)
+    with pytest.raises(ExceptionGroup):
+        async with task_group() as tg:
+            tg.create_task(_close(generator))
+    await sleep(tick)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
 async def _close(generator: AsyncGenerator[int, None]) -> None:
     await generator.aclose()
 
@@ -670,6 +687,50 @@ async def test_a_call_from_another_loop_is_refused_and_harms_nobody(
         tg.cancel()
     assert scene.unharmed  # a group that is cancelled is left quietly
     assert_says_what_to_do(error)
+
+
+async def in_a_thread_of_the_host(call: Callable[[], object]) -> BaseException | None:
+    """What `call()` raises in a thread of the host's own pool, which gets the context of its caller."""
+
+    def outcome() -> BaseException | None:
+        try:
+            call()
+        except BaseException as error:
+            return error
+        return None
+
+    if current_backend() == "trio":
+        import trio
+
+        return await trio.to_thread.run_sync(outcome)
+    return await asyncio.to_thread(outcome)
+
+
+@rule("D5")
+@pytest.mark.parametrize("call", SYNC)
+async def test_a_call_from_a_thread_of_the_host_is_refused_and_harms_nobody(call: str) -> None:
+    async with deadline(1000) as limit, task_group(limit=1) as tg:
+        scene = Scene(tg, limit)
+        await settle()
+        error = await in_a_thread_of_the_host(lambda: SYNC[call](scene))
+        await scene.assert_unharmed()
+        tg.cancel()
+    assert scene.unharmed
+    assert isinstance(error, RuntimeError)
+    assert "thread" in str(error)
+
+
+@rule("D5", "G15")
+async def test_what_a_thread_was_refused_does_not_count_as_a_child(tick: float) -> None:
+    async with deadline(5 * tick) as limit:
+        async with task_group(limit=1) as tg:
+            background = tg.create_background_task(sleep_forever())
+            for create in (tg.create_task, tg.create_background_task):
+                error = await in_a_thread_of_the_host(lambda: create(checkpoint()))
+                assert isinstance(error, RuntimeError)
+            await tg.create_task(checkpoint())  # the slot is free
+    assert background.cancelled()
+    assert not limit.expired()
 
 
 @rule("D5")
