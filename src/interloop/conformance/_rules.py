@@ -26,7 +26,7 @@ RULES = {
     "D2": "Without an async context, or under a library with no backend, an error says so",
     "D3": "An installed package adds a backend through an entry point",
     "D4": "Two loops in two threads do not see each other",
-    "D5": "Calls from another thread or loop are refused, and say what to use; callbacks of the own loop work",
+    "D5": "Calls from another thread or loop are refused; those from callbacks of the own loop work",
     "G1": "The block is left only when every child has finished",
     "G2": "Children may be added by the body, by children, and while the block is exiting",
     "G3": "The first failure cancels the rest, and all errors are raised in one group",
