@@ -122,15 +122,14 @@ class Children(abc.TaskGroup):
     ) -> Child[T]:
         check_child(coro, context, "create_background_task()")
         task = self._new_task(coro, name, "create_background_task()")
-        if self._background is None:
-            self._background = set()
-        self._background.add(task)
         try:
             self._spawn(task, coro, name, context)
         except BaseException:
-            self._background.discard(task)
             coro.close()
             raise
+        if self._background is None:
+            self._background = set()
+        self._background.add(task)
         self._end_background()
         return task
 
