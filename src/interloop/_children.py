@@ -19,7 +19,7 @@ from types import CoroutineType
 from typing import Any, TypeVar
 
 from . import abc
-from ._checks import check_child, check_function, is_coroutine
+from ._checks import check_child, check_function, is_coroutine, refuse, safe_repr
 from ._dispatch import current_backend
 from ._error_groups import errors_only, is_a, new_group
 from ._errors import TaskCancelled
@@ -124,9 +124,8 @@ class Children(abc.TaskGroup):
         task = self._new_task(coro, name, "create_background_task()")
         try:
             self._spawn(task, coro, name, context)
-        except BaseException:
-            coro.close()
-            raise
+        except BaseException as error:
+            refuse(error, [coro])
         if self._background is None:
             self._background = set()
         self._background.add(task)
@@ -139,10 +138,9 @@ class Children(abc.TaskGroup):
         self._ordinary += 1
         try:
             self._spawn(task, coro, name, context)
-        except BaseException:
+        except BaseException as error:
             self._ordinary -= 1
-            coro.close()
-            raise
+            refuse(error, [coro])
 
     def _child_ended(self, task: Child[Any] | None, error: BaseException | None) -> None:
         """Settle the books of a child that has ended; `error` holds no cancellation.
@@ -224,9 +222,7 @@ class Children(abc.TaskGroup):
         task._drop()
         try:
             coro.close()
-        except (
-            Exception
-        ) as failure:  # C7: it is an error of the group, and the next one is closed all the same
+        except Exception as failure:  # C7: the next one is closed all the same
             self._failed(failure)
         if not self._queue:
             self._queue_ended()
@@ -252,7 +248,7 @@ class Children(abc.TaskGroup):
         backend = current_backend("start()")
         status: TaskStatus[Any] = TaskStatus(backend.Event())
         coro: Any = _run(status, fn, args, backend)
-        coro.__qualname__ = getattr(fn, "__qualname__", repr(fn))  # what trio names the task after
+        coro.__qualname__ = getattr(fn, "__qualname__", safe_repr(fn))  # what trio names the task after
         task = self.create_task(coro, name=name)
         try:
             await task._out_of_queue()
@@ -283,7 +279,7 @@ class Children(abc.TaskGroup):
                 f"task {task.get_name()!r} was cancelled before it called task_status.started()"
             )
         task.result()
-        raise RuntimeError(f"{fn!r} returned without calling task_status.started()")
+        raise RuntimeError(f"{safe_repr(fn)} returned without calling task_status.started()")
 
 
 async def _run(
@@ -292,7 +288,7 @@ async def _run(
     try:
         coro = fn(*args, task_status=status)
         if not is_coroutine(coro):
-            raise TypeError(f"start() expects an async function, but {fn!r} returned {coro!r}")
+            raise TypeError(f"start() expects an async function, but {safe_repr(fn)} returned {safe_repr(coro)}")
         return await coro
     except (KeyboardInterrupt, SystemExit):
         raise

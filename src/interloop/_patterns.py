@@ -182,7 +182,10 @@ async def first(*coros: _Coro[Any]) -> Any:
     if results:
         return results[0]
     if failures:
-        raise ExceptionGroup("all attempts failed", failures)
+        try:
+            raise ExceptionGroup("all attempts failed", failures)
+        finally:
+            failures.clear()  # G11: no cycle from an error through its traceback to this list
     raise TaskCancelled("every coroutine given to first() ended as cancelled")
 
 

@@ -10,8 +10,7 @@ from typing import Any, Self
 from .. import abc
 from .._error_groups import context_of, contexts_of, errors_only, exceptions_in, is_a, set_cause, set_context
 from .._errors import left_out_of_order, timed_out
-from .privates import current_task
-from .scopes import Node, Scope, tree_of
+from .scopes import Scope, open_nodes
 from .timers import Entry, Timed
 from .views import NativeTimeout
 
@@ -43,7 +42,8 @@ class Deadline(Scope, abc.Deadline):
         return self._when
 
     def expired(self) -> bool:
-        self._expire_if_due()
+        if self._in_body and asyncio._get_running_loop() is self._tree.loop():
+            self._expire_if_due()
         return self._expired
 
     def _move(self, when: float | None) -> None:
@@ -55,11 +55,9 @@ class Deadline(Scope, abc.Deadline):
             self._start_timer(when)
 
     def __enter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        tree = tree_of(loop)
-        self._enter(current_task(loop), tree)
+        self._enter()
         if self._delay is not None:
-            self._when = loop.time() + self._delay  # L9
+            self._when = asyncio.get_running_loop().time() + self._delay  # L9
         if self._when is not None:
             try:
                 self._start_timer(self._when)
@@ -98,12 +96,17 @@ class Deadline(Scope, abc.Deadline):
             del task, exc  # G11
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
-        parent = self._parent
-        inside = self._close(task)
-        if inside:
+        inside = open_nodes(task, self, self._tree)[1:]
+        if inside:  # G9: they stay open for their owner
+            inside[0]._parent = self._parent
+            self._tree.requests.take_back(self, task)
             for scope in inside:
-                scope._abandon(_nearest_group(parent))
+                if isinstance(scope, abc.TaskGroup):
+                    scope.cancel()
+            self._in_body = False
+            self._task = self._parent = None
             raise left_out_of_order(self, inside[-1])
+        self._close(task)
 
     def _abandon(self, adopter: object) -> None:
         self._stop_timer()
@@ -130,12 +133,6 @@ class Deadline(Scope, abc.Deadline):
         self._timer = None
         self._expired = True
         self._cancel()
-
-
-def _nearest_group(node: Node | None) -> Any:
-    while node is not None and not isinstance(node, abc.TaskGroup):
-        node = node._parent
-    return node
 
 
 def _mention_timeout(error: BaseException, timeout: TimeoutError) -> None:

@@ -10,12 +10,13 @@ from inspect import signature
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from .._checks import refuse
 from .._children import Child
 from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_errors
 from .._errors import finished, left_open, left_out_of_order, not_entered
-from .privates import current_task, shield_between, unregister_task
+from .privates import shield_between, unregister_task
 from .requests import keep
-from .scopes import cancel, handle_of, open_nodes, tree_of
+from .scopes import cancel, handle_of, open_nodes
 from .tasks import Owner, Task, awaited_by, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn
@@ -53,19 +54,18 @@ class TaskGroup(Owner):
         return self._native
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._enter(current_task(loop), tree_of(loop))
+        self._enter()
         return self
 
     # children
 
     def _new_task(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
         if not self._entered or self._finished():
-            coro.close()
-            raise finished(self) if self._entered else not_entered(self)
-        if asyncio._get_running_loop() is not self._tree.loop():
-            coro.close()
+            refuse(finished(self) if self._entered else not_entered(self), [coro])
+        try:
             self._tree.check_here(self, call)
+        except RuntimeError as error:
+            refuse(error, [coro])
         return Task(self)
 
     def _spawn(
@@ -130,8 +130,11 @@ class TaskGroup(Owner):
         if no_longer_awaited_by is not None:
             no_longer_awaited_by(native, self._task)
         error = None
-        if not native.cancelled() and (raised := native.exception()) is not None:
-            error = errors_only(raised, CancelledError)
+        try:
+            if (raised := native.exception()) is not None:
+                error = errors_only(raised, CancelledError)
+        except CancelledError:
+            pass  # G11: the task does not keep it now that it was raised
         for scope in left:
             self._failed(left_open(scope, native.get_name()))
             scope._abandon(self)
@@ -140,11 +143,9 @@ class TaskGroup(Owner):
             if not self._last_child_ended.done():
                 self._last_child_ended.set_result(None)
 
-    def _abandon(self, adopter: TaskGroup | None) -> None:
-        """Nobody will leave this group, or not in time: its children are cancelled, and `adopter` waits for them (G9)."""
+    def _abandon(self, adopter: TaskGroup) -> None:
         self._cancel_children()
-        if adopter is None:
-            return
+        self._in_body = False
         self._adopter = adopter
         adopter._ordinary += len(self._tasks)
         for native in self._tasks:
@@ -189,8 +190,9 @@ class TaskGroup(Owner):
         own_cancellation = self._cancelled
         came: list[CancelledError] = []  # the cancellations that were caught here
         misuse = self._adopt_what_is_open(task)
-        if exc is not None:
+        if exc is not None or misuse is not None:
             self._cancel()
+        if exc is not None:
             if (error := errors_only(exc, CancelledError)) is None:
                 came.append(first_leaf(exc))  # type: ignore[arg-type]
             else:

@@ -81,7 +81,8 @@ def _can_cancel_waiter(waiter: Any, after_a_turn: bool) -> bool:
     children = getattr(waiter, "_children", None)  # of asyncio.gather(): to cancel it cancels these
     if children is None:
         return True
-    return all(child.done() or _can_cancel_waiter(child, after_a_turn) for child in children)
+    pending = [child for child in children if not child.done()]
+    return bool(pending) and all(_can_cancel_waiter(child, after_a_turn) for child in pending)
 
 
 # anyio: nothing of this is looked at unless its backend for asyncio has been imported

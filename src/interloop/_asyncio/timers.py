@@ -60,6 +60,8 @@ class Timers:
     def add(self, deadline: Timed, when: float) -> None:
         if when < self.set_for:
             self.set_timer(when)
+        elif self._timer is not None and self._timer.cancelled():  # by somebody else
+            self.set_timer(self.set_for)
         deadline._timer = self.new
         self.new.append(deadline)
 
