@@ -6,7 +6,6 @@ import asyncio
 from asyncio import CancelledError
 from collections.abc import Coroutine, Iterable
 from contextvars import Context
-from inspect import signature
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -17,7 +16,7 @@ from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import shield_between, unregister_task
 from .requests import keep
 from .scopes import cancel, handle_of, open_nodes
-from .tasks import Owner, Task, awaited_by, no_longer_awaited_by
+from .tasks import Owner, Task, awaited_by, can_choose_context, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn
 
@@ -80,7 +79,11 @@ class TaskGroup(Owner):
             if context is None:
                 native = loop.create_task(coro) if name is None else loop.create_task(coro, name=name)
             else:
-                native = _create_in(context, loop, coro, name)
+                options: Any = {} if name is None else {"name": name}
+                if can_choose_context(loop, coro, context):
+                    native = loop.create_task(coro, context=context, **options)
+                else:  # it runs in a copy
+                    native = context.run(loop.create_task, coro, **options)
         finally:
             tree.starting = outer_starting
         task._native = native
@@ -272,16 +275,3 @@ def _cancellations_behind(error: BaseException | None) -> list[CancelledError]:
     """The cancellation that the body raised `error` in the place of."""
     found = () if error is None else contexts_of(error)
     return [one for one in found if is_a(one, CancelledError)][:1]  # type: ignore[misc]
-
-
-def _create_in(
-    context: Context, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], name: str | None
-) -> asyncio.Task[T]:
-    factory = loop.get_task_factory()
-    options: Any = {} if name is None else {"name": name}
-    if factory is not None:
-        try:
-            signature(factory).bind(loop, coro, context=context)
-        except (TypeError, ValueError):  # of the form (loop, coro): the task runs in a copy of the context
-            return context.run(loop.create_task, coro, **options)
-    return loop.create_task(coro, context=context, **options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
+from contextvars import Context
+from inspect import signature
 from typing import Any, ClassVar, TypeVar
 
 from .._children import Child, Children
@@ -12,6 +14,7 @@ from .._error_groups import errors_only
 from .privates import current_task
 from .scopes import Node, Scope, cancel
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -143,6 +146,18 @@ class Task(Node, Child[T_co]):
     def _error(self) -> BaseException | None:
         error = self._native.exception()
         return None if error is None else errors_only(error, CancelledError)
+
+
+def can_choose_context(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context) -> bool:
+    """Whether a task can be made in `context`: not if the task factory of `loop` is of the form `(loop, coro)`."""
+    factory = loop.get_task_factory()
+    if factory is None:
+        return True
+    try:
+        signature(factory).bind(loop, coro, context=context)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 async def wait_for_end(task: asyncio.Task[Any]) -> None:
