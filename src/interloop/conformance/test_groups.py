@@ -1632,6 +1632,7 @@ class InTwoTasks:
         await until(lambda: self.refusals)
 
     async def bob(self) -> None:
+        await checkpoint()  # an eager loop names a task after its first step
         await until(lambda: self.entered)
         try:
             await self.leave()
