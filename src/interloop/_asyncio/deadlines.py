@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from sys import modules
 from asyncio import CancelledError
+from sys import modules
 from types import TracebackType
 from typing import Any, Self
 
 from .. import abc
+from .._dispatch import current_backend_name
 from .._error_groups import context_of, contexts_of, errors_only, exceptions_in, is_a, set_cause, set_context
-from .._errors import already_entered, left_out_of_order, outside_of_tasks, timed_out
+from .._errors import (
+    already_entered,
+    entered_under_another_library,
+    left_out_of_order,
+    outside_of_tasks,
+    timed_out,
+)
 from .privates import ANYIO, anyio_scope, current_task
-from .scopes import Node, Scope, Tree, tree_of
+from .scopes import Scope, Tree, open_nodes, tree_of
 from .timers import Entry, Timed
 from .views import NativeTimeout
 
@@ -44,7 +51,8 @@ class Deadline(Scope, abc.Deadline):
         return self._when
 
     def expired(self) -> bool:
-        self._expire_if_due()
+        if self._in_body and asyncio._get_running_loop() is self._tree.loop():
+            self._expire_if_due()
         return self._expired
 
     def _move(self, when: float | None) -> None:
@@ -60,7 +68,9 @@ class Deadline(Scope, abc.Deadline):
         # As far as `when`, this is `Scope._enter`.
         if self._entered:
             raise already_entered(self)
-        loop = asyncio.get_running_loop()
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            raise entered_under_another_library(self, "asyncio", current_backend_name("entering a scope"))
         task = current_task(loop)
         if task is None:
             raise outside_of_tasks(self)
@@ -78,7 +88,7 @@ class Deadline(Scope, abc.Deadline):
         self._parent = parent
         self._anyio = anyio_scope(task) if ANYIO in modules else None
         self._settled = tree.requests.settled(task) if task.cancelling() else 0
-        self._asked = False
+        self._asked = 0
         self._entered = True
         self._in_body = True
         tree.innermost[task] = self
@@ -89,10 +99,11 @@ class Deadline(Scope, abc.Deadline):
             self._when = when = loop.time() + delay  # L9
             if delay > 0:
                 timers = tree.timers
-                if when < timers.set_for:
-                    self._set_timer(when)
-                self._timer = new = timers.new  # as `Timers.add` does
-                new.append(self)
+                if when < timers.set_for or timers.timer.cancelled():  # type: ignore[union-attr]
+                    self._start_timer(when)
+                else:  # as `Timers.add` does
+                    self._timer = new = timers.new
+                    new.append(self)
             else:
                 self._ring()  # L4
         elif self._when is not None:
@@ -116,7 +127,7 @@ class Deadline(Scope, abc.Deadline):
             if timer is timers.new and timer[-1] is self:  # as `Timers.remove` does
                 timer.pop()
                 self._timer = None
-                if not (timer or timers.checking):
+                if (timers.dead or not timer) and not timers.checking:
                     timers.check_soon()  # L10
             else:
                 timers.remove(self)
@@ -151,12 +162,17 @@ class Deadline(Scope, abc.Deadline):
             del task, exc  # G11
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
-        parent = self._parent
-        inside = self._close(task)
-        if inside:
+        inside = open_nodes(task, self, self._tree)[1:]
+        if inside:  # G9: they stay open for their owner
+            inside[0]._parent = self._parent
+            self._tree.requests.take_back(self, task)
             for scope in inside:
-                scope._abandon(_nearest_group(parent))
+                if isinstance(scope, abc.TaskGroup):
+                    scope.cancel()
+            self._in_body = False
+            self._task = self._parent = None
             raise left_out_of_order(self, inside[-1])
+        self._close(task)
 
     def _abandon(self, adopter: object) -> None:
         self._stop_timer()
@@ -164,14 +180,9 @@ class Deadline(Scope, abc.Deadline):
     def _start_timer(self, when: float) -> None:
         if self._is_due():
             self._ring()  # L4
-        else:
-            if when < self._tree.timers.set_for:
-                self._set_timer(when)
-            self._tree.timers.add(self)
-
-    def _set_timer(self, when: float) -> None:
+            return
         try:
-            self._tree.timers.set_timer(when)
+            self._tree.timers.add(self, when)
         except BaseException:  # L10: it is not left half entered
             assert self._task is not None
             self._close(self._task)
@@ -193,12 +204,6 @@ class Deadline(Scope, abc.Deadline):
         self._timer = None
         self._expired = True
         self._cancel()
-
-
-def _nearest_group(node: Node | None) -> Any:
-    while node is not None and not isinstance(node, abc.TaskGroup):
-        node = node._parent
-    return node
 
 
 def _mention_timeout(error: BaseException, timeout: TimeoutError) -> None:
