@@ -16,7 +16,7 @@ from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import shield_between, unregister_task
 from .requests import keep
 from .scopes import cancel, handle_of, open_nodes
-from .tasks import Owner, Task, awaited_by, can_choose_context, no_longer_awaited_by
+from .tasks import Owner, Task, awaited_by, can_choose_context, clear_finished_frames, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn
 
@@ -74,7 +74,7 @@ class TaskGroup(Owner):
         tree = self._tree
         loop = asyncio.get_running_loop()
         outer_starting = tree.starting
-        tree.starting = coro, task
+        tree.starting = coro, task, name
         try:
             if context is None:
                 native = loop.create_task(coro) if name is None else loop.create_task(coro, name=name)
@@ -86,6 +86,8 @@ class TaskGroup(Owner):
                     native = context.run(loop.create_task, coro, **options)
         finally:
             tree.starting = outer_starting
+        if native.done():
+            clear_finished_frames(native)
         task._native = native
         self._tasks.add(native)
         tree.innermost.setdefault(native, task)
@@ -97,6 +99,7 @@ class TaskGroup(Owner):
         native.add_done_callback(self._native_ended)
         if self._cancelled:  # G7: born cancelled
             cancel(task, native, tree)
+        del task, native  # G11: the frames of an eager task know this one
 
     def _children(self) -> Iterable[asyncio.Task[Any]]:
         return self._tasks

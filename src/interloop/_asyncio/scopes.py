@@ -41,14 +41,21 @@ class Tree:
         self.timers = Timers()
         # C5: the tasks inside of shields, which asyncio.run() must not cancel at its end
         self.in_shields: set[asyncio.Task[Any]] = set()
-        # an eager loop runs the first step of a task before it hands out the task
-        self.starting: tuple[Coroutine[Any, Any, Any], Node] | None = None
+        # an eager loop runs the first step of a task before it hands out and names the task
+        self.starting: tuple[Coroutine[Any, Any, Any], Node, str | None] | None = None
 
     def innermost_of(self, task: asyncio.Task[Any]) -> Node | None:
         node = self.innermost.get(task)
         if node is None and self.starting is not None and self.starting[0] is task.get_coro():
             return self.starting[1]
         return node
+
+    def name_of(self, task: asyncio.Task[Any] | None) -> str:
+        if task is None:
+            return "none"
+        if self.starting is not None and self.starting[0] is task.get_coro():
+            return self.starting[2] or task.get_name()
+        return task.get_name()
 
     def check_here(self, owner: object, call: str) -> None:
         """Refuse a call that does not come from this loop; callbacks of the loop are welcome (D5).
@@ -245,8 +252,8 @@ class Scope(Node):
         self._tree.check_here(self, "leaving")
         current = current_task(asyncio.get_running_loop())
         if current is not task:
-            left_in = "none" if current is None else current.get_name()
-            raise left_in_another_task(self, task.get_name(), left_in)
+            tree = self._tree
+            raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
         return task
 
     def _close(self, task: asyncio.Task[Any]) -> None:
