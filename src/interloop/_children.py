@@ -306,7 +306,9 @@ async def _run(
     try:
         coro = fn(*args, task_status=status)
         if not is_coroutine(coro):
-            raise TypeError(f"start() expects an async function, but {safe_repr(fn)} returned {safe_repr(coro)}")
+            raise TypeError(
+                f"start() expects an async function, but {safe_repr(fn)} returned {safe_repr(coro)}"
+            )
         return await coro
     except (KeyboardInterrupt, SystemExit):
         raise

@@ -73,7 +73,9 @@ class Task(Node, Child[T_co]):
         if not isinstance(native, Queued):
             return native
         if native.starting is None:
-            raise RuntimeError(f"{self!r} has not got a slot of its group's limit, so there is no native task yet")
+            raise RuntimeError(
+                f"{self!r} has not got a slot of its group's limit, so there is no native task yet"
+            )
         tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
         return next(task for task in tasks if task.get_coro() is native.starting)
 
@@ -150,7 +152,9 @@ class Task(Node, Child[T_co]):
         return None if error is None else errors_only(error, CancelledError)
 
 
-def can_choose_context(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context) -> bool:
+def can_choose_context(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context
+) -> bool:
     """Whether a task can be made in `context`: not if the task factory of `loop` is of the form `(loop, coro)`."""
     factory = loop.get_task_factory()
     if factory is None:
