@@ -153,6 +153,11 @@ def handle_of(task: asyncio.Task[Any], tree: Tree) -> Node | None:
 def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
     """Mark `scope`, which is open in `task`, and all that is inside it as cancelled (C6), and deliver that."""
     innermost = tree.innermost
+    if innermost.get(task) is scope and not scope._children():  # nothing inside: a deadline's usual case
+        scope._cancelled = True
+        tree.requests.deliver([scope])
+        scope._cancelled_now()
+        return
     due = [scope]
     marked: list[Node] = []
     pending = [(task, scope)]
