@@ -54,8 +54,20 @@ class Child(abc.Task[T_co]):
 
 
 class Children(abc.TaskGroup):
-    """The part of a task group that knows which child may run."""
+    """The part of a task group that knows which child may run.
 
+    Its attributes are slots of the backend's class, which has other bases that have some: `__slots__` of this class.
+    """
+
+    __slots__ = ()
+    SLOTS = ("_background", "_defer_errors", "_errors", "_limit", "_only_logged", "_ordinary", "_queue")
+
+    _background: set[Child[Any]] | None
+    _defer_errors: bool
+    _errors: list[BaseException] | None
+    _limit: int | None
+    _only_logged: int
+    _ordinary: int
     _in_body: bool  # whether the `async with` block runs
 
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
@@ -266,7 +278,7 @@ class Children(abc.TaskGroup):
         backend = current_backend("start()")
         status: TaskStatus[Any] = TaskStatus(backend.Event())
         coro: Any = _run(status, fn, args, backend)
-        coro.__qualname__ = getattr(fn, "__qualname__", safe_repr(fn))  # what trio names the task after
+        coro.__qualname__ = getattr(fn, "__qualname__", None) or safe_repr(fn)  # trio names the task after it
         task = self.create_task(coro, name=name)
         try:
             await task._out_of_queue()

@@ -87,6 +87,10 @@ def first_leaf(error: BaseException) -> BaseException:
     return next(_leaves(error))
 
 
+def first_leaf_of(error: BaseException, kind: Kind) -> BaseException | None:
+    return next((leaf for leaf in _leaves(error) if is_a(leaf, kind)), None)
+
+
 def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseException | None:
     """`error` without the cancellations in it, or `None` if it holds nothing else (G4)."""
     if not is_a(error, BaseExceptionGroup):

@@ -15,7 +15,7 @@ from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_err
 from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import shield_between, unregister_task
 from .requests import keep
-from .scopes import cancel, handle_of, open_nodes
+from .scopes import Node, cancel, handle_of, open_nodes, outwards
 from .tasks import Owner, Task, awaited_by, can_choose_context, clear_finished_frames, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 class TaskGroup(Owner):
     """Owns tasks."""
+
+    __slots__ = (*Owner.SLOTS, "_adopter", "_last_child_ended", "_native", "_tasks")
 
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
         super().__init__(limit, defer_errors)
@@ -129,10 +131,12 @@ class TaskGroup(Owner):
             return
         tree = self._tree
         self._tasks.discard(native)  # G11
-        task = handle_of(native, tree)
-        left = [] if task is None else open_nodes(native, task, tree)[1:]
-        tree.innermost.pop(native, None)
-        tree.in_shields.discard(native)
+        if tree.in_shields:
+            tree.in_shields.discard(native)
+        task = tree.innermost.pop(native, None)
+        left: list[Node] = []
+        if task is not None and not task._is_task:
+            *left, task = outwards(task)
         if no_longer_awaited_by is not None:
             no_longer_awaited_by(native, self._task)
         error = None
@@ -141,7 +145,7 @@ class TaskGroup(Owner):
                 error = errors_only(raised, CancelledError)
         except CancelledError:
             pass  # G11: the task does not keep it now that it was raised
-        for scope in left:
+        for scope in reversed(left):
             self._failed(left_open(scope, native.get_name()))
             scope._abandon(self)
         self._child_ended(task, error)
@@ -254,8 +258,10 @@ class TaskGroup(Owner):
         return parent is not None and parent._cancelled and not shield_between(self._anyio, parent._anyio)
 
     def _adopt_what_is_open(self, task: asyncio.Task[Any]) -> RuntimeError | None:
+        if self._tree.innermost.get(task) is self:
+            return None
         inside = open_nodes(task, self, self._tree)[1:]
-        if not inside:
+        if not inside:  # it was closed with a scope around it, which has told
             return None
         for scope in inside:
             scope._abandon(self)

@@ -96,8 +96,11 @@ class Requests:
             node = None if node._is_task else node._parent
 
     def _of_host(self, task: asyncio.Task[Any]) -> int:
+        count = task.cancelling()
+        if not count:
+            return 0
         ours = sum(node._asked for node in self._nodes(task))
-        return task.cancelling() - ours - anyio_requests(task)
+        return count - ours - anyio_requests(task)
 
     def settled(self, task: asyncio.Task[Any]) -> int:
         """How many of the host's requests on `task`, which is running, were delivered before now (I3).

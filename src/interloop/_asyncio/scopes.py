@@ -8,7 +8,8 @@ that owns it. A task that asyncio or somebody else made, and the inside of a `sh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from sys import modules
 from threading import current_thread
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
@@ -22,7 +23,7 @@ from .._errors import (
     outside_of_tasks,
     used_from_elsewhere,
 )
-from .privates import AnyioScope, anyio_scope, current_task, shield_between
+from .privates import ANYIO, AnyioScope, anyio_scope, current_task, shield_between
 from .requests import Requests
 from .timers import Timers
 
@@ -134,29 +135,36 @@ class Node:
             )
 
 
+def outwards(node: Node | None) -> Iterator[Node]:
+    """`node` and what is around it in the same task; the last is the handle, if the task is a child of ours."""
+    while node is not None:
+        yield node
+        node = None if node._is_task else node._parent
+
+
 def open_nodes(task: asyncio.Task[Any], outer: Node, tree: Tree) -> list[Node]:
     """What `task` has open, from `outer` inwards; nothing if `outer` is not open."""
     found: list[Node] = []
-    node = tree.innermost.get(task)
-    while node is not None:
+    for node in outwards(tree.innermost.get(task)):
         found.append(node)
         if node is outer:
             return found[::-1]
-        node = None if node._is_task else node._parent
     return []
 
 
 def handle_of(task: asyncio.Task[Any], tree: Tree) -> Node | None:
     """The outermost node of a child, whatever it has open inside."""
-    node = tree.innermost.get(task)
-    while node is not None and not node._is_task:
-        node = node._parent
-    return node
+    return next((node for node in outwards(tree.innermost.get(task)) if node._is_task), None)
 
 
 def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
     """Mark `scope`, which is open in `task`, and all that is inside it as cancelled (C6), and deliver that."""
     innermost = tree.innermost
+    if innermost.get(task) is scope and not scope._children():  # nothing inside: a deadline's usual case
+        scope._cancelled = True
+        tree.requests.deliver([scope])
+        scope._cancelled_now()
+        return
     due = [scope]
     marked: list[Node] = []
     pending = [(task, scope)]
@@ -219,18 +227,22 @@ class Scope(Node):
         self._task = task
         self._tree = tree
         self._parent = parent
-        self._anyio = anyio_scope(task)
-        self._settled = tree.requests.settled(task)
+        self._anyio = anyio_scope(task) if ANYIO in modules else None
+        self._settled = tree.requests.settled(task) if task.cancelling() else 0
         self._asked = 0
         self._entered = True
         self._in_body = True
-        born_cancelled = (
-            parent is not None and parent._cancelled and not shield_between(self._anyio, parent._anyio)
-        )
         tree.innermost[task] = self
-        if self._cancelled or born_cancelled:
+        if self._cancelled:
             self._cancelled = False
-            self._cancel()  # G6, C6
+            self._cancel()  # G6
+        elif parent is not None and parent._cancelled:
+            self._be_born_cancelled(parent)
+
+    def _be_born_cancelled(self, parent: Node) -> None:
+        """C6: in a scope that is cancelled, unless a shield of anyio is between (C8)."""
+        if not shield_between(self._anyio, parent._anyio):
+            self._cancel()
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         return self._task if self._in_body else None
@@ -249,17 +261,18 @@ class Scope(Node):
         task = self._task
         if task is None:
             raise not_open(self)
-        self._tree.check_here(self, "leaving")
-        current = current_task(asyncio.get_running_loop())
-        if current is not task:
-            tree = self._tree
-            raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
-        return task
+        loop = asyncio._get_running_loop()
+        current = None if loop is None else current_task(loop)
+        if current is task:
+            return task
+        tree = self._tree
+        tree.check_here(self, "leaving")
+        raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
 
     def _close(self, task: asyncio.Task[Any]) -> None:
         """Take this scope, and what is still open inside it, out of the tree, and take back what they asked (C2)."""
         tree = self._tree
-        still_open = open_nodes(task, self, tree)
+        still_open = [self] if tree.innermost.get(task) is self else open_nodes(task, self, tree)
         for node in still_open[::-1]:
             tree.requests.take_back(node, task)
         if still_open:  # it is in the tree, unless a scope around it was left before

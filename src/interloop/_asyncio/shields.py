@@ -9,8 +9,8 @@ from collections.abc import Coroutine
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
-from .._errors import outside_of_tasks
 from .._checks import refuse
+from .._errors import outside_of_tasks
 from .privates import current_task, unregister_task
 from .requests import keep
 from .scopes import Tree, tree_of

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .._children import Child, Children
 from .._error_groups import errors_only
-from .privates import current_task
+from .privates import can_cancel_now, current_task
 from .scopes import Node, Scope, cancel
 
 T = TypeVar("T")
@@ -104,6 +104,11 @@ class Task(Node, Child[T_co]):
             self._parent._drop(self)
         else:
             cancel(self, self.native, tree)
+
+    def _is_woken(self) -> bool:
+        return not isinstance(self._native, Queued) and not (
+            self._native.done() or can_cancel_now(self._native)
+        )
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         return self.native
