@@ -64,8 +64,8 @@ class Deadline(Scope, abc.Deadline):
             self._start_timer(when)
 
     def __enter__(self) -> Self:
-        # In one piece, as leaving is: every call that is not made is some percent of a deadline (decision 0012).
-        # As far as `when`, this is `Scope._enter`.
+        # In one piece, as leaving is: every call that is not made is some percent of a deadline (decision
+        # 0012). As far as `when`, this is `Scope._enter`.
         if self._entered:
             raise already_entered(self)
         loop = asyncio._get_running_loop()
