@@ -124,8 +124,8 @@ class Deadline(Scope, abc.Deadline):
             assert self._when is not None
             self._expired = self._when <= loop.time()  # L8
             timers = self._tree.timers
-            if timer is timers.new and timer[-1] is self:  # as `Timers.remove` does
-                timer.pop()
+            if timer is timers.new and timers.new[-1] is self:  # as `Timers.remove` does
+                timers.new.pop()
                 self._timer = None
                 if (timers.dead or not timer) and not timers.checking:
                     timers.check_soon()  # L10

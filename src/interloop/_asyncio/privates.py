@@ -50,9 +50,9 @@ __all__ = [
 if sys.version_info >= (3, 12):
     current_task = asyncio.current_task
 else:
-    current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined, unused-ignore]
+    current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
-unregister_task = asyncio._unregister_task  # type: ignore[attr-defined]
+unregister_task = asyncio._unregister_task
 
 
 def has_undelivered_request(task: asyncio.Task[Any]) -> bool:

@@ -33,7 +33,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .privates import (
     AnyioScope,
@@ -53,11 +53,8 @@ class Node(Protocol):
     _anyio: AnyioScope | None  # the innermost scope of anyio around the node
     _asked: int  # I1
     _cancelled: bool
+    _is_task: ClassVar[bool]  # the handle of a task, and so the outermost node in it
     _parent: Any
-
-    @property
-    def _is_task(self) -> bool:
-        """Whether it is the handle of a task, and so the outermost node in it."""
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         """The task that a cancellation of this node is to be delivered to, if there still is one."""

@@ -108,7 +108,7 @@ class Node:
     _anyio: AnyioScope | None  # the innermost scope of anyio around this node (C8)
     _asked: int  # how many requests of this node are out: `requests` says more
     _cancelled: bool  # by itself, or by a scope around it
-    _parent: Node | None
+    _parent: Any  # the node around this one, if there is one; of a handle its group
     _is_task: ClassVar[bool] = False
     _when: float | None = None  # of a deadline
 
