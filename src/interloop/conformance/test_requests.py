@@ -171,7 +171,7 @@ async def by_a_deadline(inside: Inside) -> None:
 
 async def by_its_task(inside: Inside) -> None:
     async def child() -> None:
-        await checkpoint()  # an eager loop runs the first step before there is a handle
+        await checkpoint()  # an eager loop hands out a task after its first step
         task.cancel()
         await inside()
 
@@ -1214,9 +1214,7 @@ async def test_a_thread_of_anyio_is_waited_for_unless_it_may_be_abandoned(abando
     import anyio.to_thread
 
     log: list[str] = []
-    began = threading.Event()
-    release = threading.Event()
-    worked = threading.Event()
+    began, release, worked = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
         began.set()
@@ -1239,13 +1237,13 @@ async def test_a_thread_of_anyio_is_waited_for_unless_it_may_be_abandoned(abando
 
         task = tg.create_task(cancelled())
         await settle()
-        assert began.wait(60)  # in real time; a call that is abandoned before it has begun is never made
+        assert began.wait(60)  # before it begins it would be dropped; reached only if no thread begins
         group.cancel()
         await settle()
         ended_before_the_thread = task.done()
         release.set()  # before anything can fail: the process would wait for the thread
     assert ended_before_the_thread == abandon
-    assert worked.wait(60)
+    assert worked.wait(60)  # reached only if the thread hangs
     assert log == (["worked"] if abandon else ["worked", "waited for"])
 
 
