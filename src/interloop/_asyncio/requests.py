@@ -232,10 +232,12 @@ class Requests:
             ours = ours or node._asked
             self.take_back(node, task)  # I4
         held = self._held.get(task) or _Held(settled)
+        held.settled = min(held.settled, settled)
         # N5: a scope of anyio delivers its own again by itself
         of_host = [error for error in came if not is_anyio_cancellation(error)]
-        if of_host and self._of_host(task) > held.settled:
-            held.cancellation = of_host[-1]
+        if came and self._of_host(task) > held.settled:
+            # asyncio makes one cancellation of a request of the host's and one of anyio's: the message is of the first
+            held.cancellation = of_host[-1] if of_host else CancelledError()
         if ours or held.cancellation is not None:
             self._held[task] = held
             if held.delivery is None:
