@@ -75,6 +75,13 @@ def handover(session: nox.Session) -> None:
     session.run("python", "-m", "handover.bulk", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
+@nox.session(python=CPYTHONS)
+def ledger(session: nox.Session) -> None:
+    """Every sequence of acts on one task, up to what takes a minute: `-- --longer 1`."""
+    session.install(".", *group("tests"))
+    session.run("python", "-m", "ledger", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session(python=[ALL_HOSTS, LOWEST])
 def mutation(session: nox.Session) -> None:
     """A change to any function must be noticed: `-- _trio/groups.py --function TaskGroup`; all take an hour.

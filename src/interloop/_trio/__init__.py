@@ -28,6 +28,51 @@ these scopes (G9). A deadline cannot wait: it is closed when the last scope insi
 **Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
 task (G14). trio tells only tasks that a scope around them is cancelled, so while the queue is not empty one
 task watches for it, `TaskGroup._watch_queue`.
+
+**Errors in clean-up of `first`** are told from failures of its own by whether an attempt was about to run
+when another one succeeded: `privates.is_woken`.
+
+Which function keeps which rule:
+
+    G1   groups.TaskGroup.__aexit__
+    G2   groups.TaskGroup._new_task, children.Children.create_task
+    G3   children.Children._failed, children.Children._error_to_raise
+    G4   groups.TaskGroup.__aexit__, error_groups.errors_only
+    G5   groups.TaskGroup._close_natively_when_all_have_ended
+    G6   groups.TaskGroup.cancel
+    G7   tasks.Task.cancel, groups.TaskGroup._spawn
+    G8   groups.TaskGroup._new_task, checks.check_child
+    G9   scopes.Scope._check_owner, scopes.close_all, tasks.run
+    G10  tasks.run
+    G11  tasks.run, scopes.Scope._closed
+    G12  the host's own: a nursery raises them in a group
+    G13  groups.TaskGroup.__aexit__
+    G14  children.Children._start_queued, children.Children._drop, groups.TaskGroup._watch_queue
+    G15  children.Children._end_background
+    G16  children.Children._failed, children.Children._log
+    T1   tasks.Task.done, abc.Task.result
+    T2   abc.Task.__await__, tasks.Task._wait
+    T3   tasks.Task._wait
+    T4   tasks.Task.cancel
+    T5   children.Children.start
+    L1   deadlines.Deadline.__exit__
+    L2   deadlines.Deadline.__exit__
+    L3   the host's own: cancel scopes
+    L4   the host's own: cancel scopes
+    L5   abc.Deadline.reschedule, deadlines.Deadline._move
+    L6   deadlines.Deadline._leave_too_early, scopes.Scope._check_owner
+    L7   waiting.current_deadline
+    L8   deadlines.Deadline.__exit__, deadlines.Deadline.expired
+    L9   deadlines.Deadline.__enter__
+    L10  the host's own: the deadlines of its scopes
+    C1   the host's own: a task is aborted or gets its value
+    C2   the host's own: cancel scopes
+    C3   the host's own: cancel scopes
+    C4   shields.shield
+    C5   the host's own: cancel scopes
+    C6   the host's own: cancel scopes
+    C7   tasks.run, deadlines.Deadline.__exit__, error_groups.errors_only
+    C8   the host's own: anyio's scopes are trio's
 """
 
 from .deadlines import Deadline, DeadlineExceeded
