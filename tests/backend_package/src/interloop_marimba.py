@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from interloop import _asyncio
 from interloop._asyncio import (
+    Event,
     checkpoint,
     current_deadline,
     current_time,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Deadline",
+    "Event",
     "TaskGroup",
     "checkpoint",
     "current_deadline",
