@@ -134,14 +134,13 @@ class Children(abc.TaskGroup):
     ) -> Child[T]:
         check_child(coro, context, "create_background_task()")
         task = self._new_task(coro, name, "create_background_task()")
-        if self._background is None:
-            self._background = set()
-        self._background.add(task)
         try:
             self._spawn(task, coro, name, context)
         except BaseException as error:
-            self._background.discard(task)
             refuse(error, [coro])
+        if self._background is None:
+            self._background = set()
+        self._background.add(task)
         self._end_background()
         return task
 
@@ -235,9 +234,7 @@ class Children(abc.TaskGroup):
         task._drop()
         try:
             coro.close()
-        except (
-            Exception
-        ) as failure:  # C7: it is an error of the group, and the next one is closed all the same
+        except Exception as failure:  # C7: the next one is closed all the same
             self._failed(failure)
         if not self._queue:
             self._queue_ended()
@@ -263,9 +260,7 @@ class Children(abc.TaskGroup):
         backend = current_backend("start()")
         status: TaskStatus[Any] = TaskStatus(backend.Event())
         coro: Any = _run(status, fn, args, backend)
-        coro.__qualname__ = getattr(fn, "__qualname__", None) or safe_repr(
-            fn
-        )  # what trio names the task after
+        coro.__qualname__ = getattr(fn, "__qualname__", None) or safe_repr(fn)  # trio names the task after it
         task = self.create_task(coro, name=name)
         try:
             await task._out_of_queue()

@@ -51,6 +51,12 @@ def already_entered(scope: object) -> RuntimeError:
     return RuntimeError(f"{scope!r} has already been entered; a scope is used once, make a new one")
 
 
+def entered_under_another_library(scope: object, made_under: str, here: str) -> RuntimeError:
+    return RuntimeError(
+        f"{scope!r} was made under {made_under} and cannot be entered under {here}; make it where it is used"
+    )
+
+
 def not_entered(group: object) -> RuntimeError:
     return RuntimeError(f"{group!r} has not been entered; create tasks inside its `async with` block")
 
@@ -72,7 +78,7 @@ def left_in_another_task(scope: object, entered_in: str, left_in: str) -> Runtim
         f"{scope!r} was entered in task {entered_in!r} but is being left in task {left_in!r}. "
         "The usual cause is an async generator, or an exit stack, that yields inside the scope "
         "and is then closed by another task, such as a fixture of pytest-asyncio, asyncSetUp() and a test of "
-        "IsolatedAsyncioTestCase, or two cells of a notebook. Enter and leave a scope in one task, and hand values "
+        "IsolatedAsyncioTestCase, or two cells of a notebook; enter and leave a scope in one task, and hand values "
         "out through a channel or a queue instead"
     )
 

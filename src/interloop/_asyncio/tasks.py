@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
+from contextvars import Context
+from inspect import signature
 from typing import Any, ClassVar, TypeVar
 
 from .._children import Child, Children
 from .._error_groups import errors_only
-from .privates import current_task
+from .privates import can_cancel_now, current_task
 from .scopes import Node, Scope, cancel
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -59,7 +62,7 @@ class Task(Node, Child[T_co]):
     def __init__(self, parent: Owner) -> None:
         self._parent = parent
         self._cancelled = False
-        self._asked = False
+        self._asked = 0
         self._anyio = None
 
     @property
@@ -68,7 +71,9 @@ class Task(Node, Child[T_co]):
         if not isinstance(native, Queued):
             return native
         if native.starting is None:
-            raise RuntimeError(f"{self!r} has no slot of its group's limit yet, so there is no native task")
+            raise RuntimeError(
+                f"{self!r} has not got a slot of its group's limit, so there is no native task yet"
+            )
         tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
         return next(task for task in tasks if task.get_coro() is native.starting)
 
@@ -97,6 +102,11 @@ class Task(Node, Child[T_co]):
             self._parent._drop(self)
         else:
             cancel(self, self.native, tree)
+
+    def _is_woken(self) -> bool:
+        return not isinstance(self._native, Queued) and not (
+            self._native.done() or can_cancel_now(self._native)
+        )
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         return self.native
@@ -143,6 +153,20 @@ class Task(Node, Child[T_co]):
     def _error(self) -> BaseException | None:
         error = self._native.exception()
         return None if error is None else errors_only(error, CancelledError)
+
+
+def can_choose_context(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context
+) -> bool:
+    """Whether a task can be made in `context`: not if the task factory of `loop` is of the form `(loop, coro)`."""
+    factory = loop.get_task_factory()
+    if factory is None:
+        return True
+    try:
+        signature(factory).bind(loop, coro, context=context)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 async def wait_for_end(task: asyncio.Task[Any]) -> None:
