@@ -33,7 +33,7 @@ from interloop import (
     task_group,
 )
 from interloop.conformance import rule
-from interloop.conformance._helpers import Inside, note_the_end, settle, until, without_anyio
+from interloop.conformance._helpers import Inside, needs_anyio, note_the_end, settle, until
 from interloop.testing import Host
 
 # What is handed over, and how
@@ -74,7 +74,7 @@ def wait(*marks: pytest.MarkDecorator) -> Callable[[Make], Make]:
 
 of_asyncio = wait(rule("C1", only="asyncio"))
 of_trio = wait(rule("C1", only="trio"))
-of_anyio = wait(rule("C1"), without_anyio)
+of_anyio = wait(rule("C1"), needs_anyio)
 
 
 @wait(rule("C1"))
@@ -604,7 +604,7 @@ async def test_what_is_created_after_the_cancellation_of_a_group_runs_after_the_
     assert steps == ["old ended", "new began"]
 
 
-@without_anyio
+@needs_anyio
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no UNIX sockets here")
 @rule("C1")
 @pytest.mark.parametrize("first", ["data", "deadline"])
