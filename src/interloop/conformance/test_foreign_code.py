@@ -749,6 +749,16 @@ def task_factory(factory: Any) -> Generator[None]:
         loop.set_task_factory(before)
 
 
+async def skip_unless_the_loop_admits(factory: Any) -> None:
+    coro = checkpoint()
+    with task_factory(factory):
+        try:
+            await asyncio.get_running_loop().create_task(coro)
+        except TypeError:  # uvloop passes every argument that a task has, whatever it was given
+            coro.close()
+            pytest.skip("this loop passes more to every task factory than this one takes")
+
+
 @rule("C7", only="asyncio")
 @pytest.mark.parametrize("factory", [two_arguments, and_a_context, and_all_others], ids=lambda f: f.__name__)
 async def test_a_task_factory_gets_what_was_given_and_no_more(factory: Any, tick: float) -> None:
@@ -762,6 +772,7 @@ async def test_a_task_factory_gets_what_was_given_and_no_more(factory: Any, tick
     async def ready(*, task_status: TaskStatus[int]) -> None:
         task_status.started(await child())
 
+    await skip_unless_the_loop_admits(factory)
     variable.set("set by the caller")
     with task_factory(factory):
         async with task_group(limit=1) as tg:
@@ -784,6 +795,7 @@ async def test_what_a_shield_sets_is_carried_back_from_the_task_of_any_factory(f
         await checkpoint()
         variable.set("set in the shield")
 
+    await skip_unless_the_loop_admits(factory)
     with task_factory(factory):
         await shield(set_it())
     assert variable.get() == "set in the shield"

@@ -18,6 +18,7 @@ from interloop import (
     TaskStatus,
     as_completed,
     checkpoint,
+    current_backend,
     current_deadline,
     current_time,
     deadline,
@@ -640,6 +641,22 @@ async def test_a_cancelled_child_whose_handle_is_kept_is_freed(how: str, tick: f
     assert count(alive) == 0
 
 
+async def skip_if_the_loop_keeps_what_fails_at_once() -> None:
+    """An eager loop may itself keep the task in a frame that the error knows, as on CPython 3.13.0."""
+
+    async def fail() -> None:
+        payload = watched(alive)
+        raise OSError(payload)
+
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    task = asyncio.get_running_loop().create_task(fail())
+    await checkpoint()
+    task.exception()
+    del task
+    if count(alive):
+        pytest.skip("this loop itself keeps the tasks that fail in their first step")
+
+
 async def in_a_group(*coros: Any) -> None:
     async with task_group() as tg:
         for coro in coros:
@@ -667,6 +684,8 @@ async def in_as_completed(*coros: Any) -> None:
 )
 @pytest.mark.parametrize("at_once", [True, False], ids=["at-once", "later"])
 async def test_children_that_fail_are_freed(call: Any, at_once: bool) -> None:
+    if at_once and current_backend() == "asyncio":
+        await skip_if_the_loop_keeps_what_fails_at_once()
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
     async def child(payload: Payload) -> None:

@@ -54,6 +54,7 @@ async def note_after(seconds: float, log: list[str], what: str) -> None:
 
 
 async def leave(scope: Any, refusals: list[str], error: BaseException | None = None) -> None:
+    await checkpoint()  # an eager loop names a task after its first step
     try:
         await scope.__aexit__(None if error is None else type(error), error, None)
     except RuntimeError as refusal:
