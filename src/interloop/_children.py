@@ -1,12 +1,12 @@
 """Which child of a task group may run, and what becomes of its error: once, for every backend.
 
-A child takes a slot of the group's `limit` when it starts. One that finds no slot is a handle and a coroutine in a
-queue, and no native task (G14). Background tasks take no slot, and are cancelled when they are all that is
-left (G15). The first error of a child cancels the group, unless the group defers errors (G3, G16). `start` is a child
-with an event (T5).
+A child takes a slot of the group's `limit` when it starts. One that finds no slot is a handle and a coroutine
+in a queue, and no native task (G14). Background tasks take no slot, and are cancelled when they are all that
+is left (G15). The first error of a child cancels the group, unless the group defers errors (G3, G16). `start`
+is a child with an event (T5).
 
-A backend says how a child is spawned (`_spawn`), what a cancelled group is (`_cancel`, `_is_cancelled`) and what its
-handles do; it calls `_child_ended` when a child has ended.
+A backend says how a child is spawned (`_spawn`), what a cancelled group is (`_cancel`, `_is_cancelled`) and
+what its handles do; it calls `_child_ended` when a child has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from types import CoroutineType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import abc
 from ._checks import check_child, check_function, is_coroutine, refuse, safe_repr
@@ -27,6 +27,9 @@ from ._status import TaskStatus
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+# What a child that waits for a slot is started with: its coroutine, name and context.
+Waiting: TypeAlias = tuple[Coroutine[Any, Any, Any], str | None, Context | None]
 
 # A group that defers errors and serves for days keeps no more of them (G16).
 MAX_DEFERRED = 100
@@ -53,10 +56,12 @@ class Child(abc.Task[T_co]):
 class Children(abc.TaskGroup):
     """The part of a task group that knows which child may run.
 
-    Its attributes are slots of the backend's class, which has other bases that have some: `__slots__` of this class.
+    Its attributes are slots of the backend's class, which has other bases that have some: `__slots__` of this
+    class.
     """
 
-    __slots__ = ()
+    if not TYPE_CHECKING:
+        __slots__ = ()
     SLOTS = ("_background", "_defer_errors", "_errors", "_limit", "_only_logged", "_ordinary", "_queue")
 
     _background: set[Child[Any]] | None
@@ -73,10 +78,7 @@ class Children(abc.TaskGroup):
         self._ordinary = 0  # how many children run that are no background tasks
         # few groups need these, which are made when they do
         self._background: set[Child[Any]] | None = None
-        self._queue: (
-            OrderedDict[Child[Any], tuple[Coroutine[Any, Any, Any], str | None, Context | None]] | None
-        )
-        self._queue = None
+        self._queue: OrderedDict[Child[Any], Waiting] | None = None
         self._errors: list[BaseException] | None = None
         self._only_logged = 0
 
@@ -116,18 +118,14 @@ class Children(abc.TaskGroup):
         if type(coro) is not CoroutineType or context is not None:
             check_child(coro, context, "create_task()")
         task = self._new_task(coro, name, "create_task()")
-        if self._limit is None or self._ordinary < self._limit:
-            self._start(task, coro, name, context)
-        else:
-            if self._queue is None:
-                self._queue = OrderedDict()
-            task._queue(coro, name)
-            self._queue[task] = coro, name, copy_context() if context is None else context
-            if self._is_cancelled():
-                self._drop(task)  # G7: born cancelled
+        try:
+            if self._limit is None or self._ordinary < self._limit:
+                self._start(task, coro, name, context)
             else:
-                self._queue_began()
-        return task
+                self._enqueue(task, coro, name, context)
+            return task
+        finally:
+            del task  # G11: the frames of a child that fails at once know this one; likewise below
 
     def create_background_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
@@ -142,7 +140,10 @@ class Children(abc.TaskGroup):
             self._background = set()
         self._background.add(task)
         self._end_background()
-        return task
+        try:
+            return task
+        finally:
+            del task
 
     def _start(
         self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
@@ -153,6 +154,8 @@ class Children(abc.TaskGroup):
         except BaseException as error:
             self._ordinary -= 1
             refuse(error, [coro])
+        finally:
+            del task
 
     def _child_ended(self, task: Child[Any] | None, error: BaseException | None) -> None:
         """Settle the books of a child that has ended; `error` holds no cancellation.
@@ -215,17 +218,34 @@ class Children(abc.TaskGroup):
     def _queue_ended(self) -> None:
         """No child waits any more."""
 
+    def _enqueue(
+        self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+    ) -> None:
+        if self._queue is None:
+            self._queue = OrderedDict()
+        task._queue(coro, name)
+        self._queue[task] = coro, name, copy_context() if context is None else context
+        if self._is_cancelled():
+            self._drop(task)  # G7: born cancelled
+        else:
+            self._queue_began()
+
     def _start_queued(self) -> None:
         while self._queue and (self._limit is None or self._ordinary < self._limit):
-            task, (coro, name, context) = self._queue.popitem(last=False)
-            task._leave_queue(coro)
-            try:
-                self._start(task, coro, name, context)
-            except Exception as failure:  # C7: of a task factory; nobody else is here to be told
-                task._drop(failure)
-                self._failed(failure)
+            self._start_next(*self._queue.popitem(last=False))
         if not self._queue:
             self._queue_ended()
+
+    def _start_next(self, task: Child[Any], waiting: Waiting) -> None:
+        coro, name, context = waiting
+        task._leave_queue(coro)
+        try:
+            self._start(task, coro, name, context)
+        except Exception as failure:  # C7: of a task factory; nobody else is here to be told
+            task._drop(failure)
+            self._failed(failure)
+        finally:
+            del task
 
     def _drop(self, task: Child[Any]) -> None:
         """Let a child that waits for a slot end as cancelled (G14)."""
@@ -267,8 +287,8 @@ class Children(abc.TaskGroup):
             if not task.done():
                 await status._ready_or_ended.wait()
             if not status._started:
-                # Its end may be what cancels this task: by SystemExit, or as the last ordinary child while this is a
-                # background task (G15).
+                # Its end may be what cancels this task: by SystemExit, or as the last ordinary child while
+                # this is a background task (G15).
                 await task._wait()
         except BaseException:
             # T5: no child is left behind that nobody has a value of

@@ -118,9 +118,12 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
         group = task_group(limit=limit)
     except BaseException as error:
         refuse(error, coros)
-    async with group as tg:
-        tasks = [tg.create_task(coro) for coro in coros]
-    return tuple(task.result() for task in tasks)
+    try:
+        async with group as tg:
+            tasks = [tg.create_task(coro) for coro in coros]
+        return tuple(task.result() for task in tasks)
+    finally:
+        tasks = []  # G11: the frames of a child that fails at once know this one
 
 
 @overload
@@ -211,8 +214,8 @@ class _Attempt:
     def note_whether_it_is_woken(self) -> None:
         self.was_woken = self.task._is_woken()
 
-    def __await__(self) -> Self:
-        return self
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return cast("Generator[Any, Any, Any]", self)
 
     def __iter__(self) -> Self:
         return self
