@@ -104,7 +104,7 @@ def cpython(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """mypy and pyright, and the public names typed to the last."""
     session.install(".[conformance,trio]", *group("typing"))
-    session.run("mypy", "src", "benchmarks", "tests/typing", "noxfile.py")
+    session.run("mypy", "src", "benchmarks", "tests/typing", "tests/backend_package/src", "noxfile.py")
     session.run("pyright")
     session.run("pyright", "--verifytypes", "interloop", "--ignoreexternal")
 

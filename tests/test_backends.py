@@ -26,6 +26,7 @@ from interloop import (
     sleep_forever,
     task_group,
 )
+from interloop.abc import backend
 from interloop.testing import HOSTS
 from wheels import build_wheel, install
 
@@ -122,7 +123,7 @@ async def main():
         task = tg.create_task(double(21))
     with deadline(0, suppress=True) as expired:
         await sleep_forever()
-    print(type(limit).__module__, type(tg).__module__, *task.result(), expired.expired())
+    print(*task.result(), limit.expired(), expired.expired())
 
 marimba.run(main)
 """
@@ -141,7 +142,28 @@ def test_d3_a_backend_from_an_installed_package(tmp_path: Path) -> None:
     )
 
     assert done.stderr == ""
-    assert done.stdout.split() == ["interloop_marimba", "interloop_marimba", "42", "marimba", "True"]
+    assert done.stdout.split() == ["42", "marimba", "False", "True"]
+
+
+@pytest.mark.parametrize(("name", "run"), [("asyncio", on_asyncio), ("trio", trio.run)])
+def test_d3_a_backend_by_its_name(name: str, run: Run) -> None:
+    async def main() -> str:
+        assert type(task_group()) is backend(name).TaskGroup
+        assert type(deadline()) is backend(name).Deadline
+        return current_backend()
+
+    assert backend(name) is backend(name)  # outside of any loop too
+    assert run(main) == name
+
+
+def test_d3_there_is_no_backend_of_that_name() -> None:
+    with pytest.raises(UnsupportedBackend) as caught:
+        backend("kazoo")
+    message = str(caught.value)
+    assert message.startswith(
+        "backend() was called for the async library 'kazoo', for which there is no backend"
+    )
+    assert "there are backends for asyncio, trio" in message
 
 
 NAMES = [None, "asyncio", "trio", "kazoo"]
@@ -170,8 +192,8 @@ def test_d1_dispatch_agrees_with_sniffio_but_asks_whether_asyncio_runs(
                     with pytest.raises(UnsupportedBackend):
                         _dispatch.current_backend("deadline()")
                 else:
-                    backend: Any = _dispatch.current_backend("deadline()")
-                    assert backend.__name__ == f"interloop._{expected}"
+                    found: Any = _dispatch.current_backend("deadline()")
+                    assert found.__name__ == f"interloop._{expected}"
         finally:
             sniffio.current_async_library_cvar.reset(reset)
             sniffio.thread_local.name = found

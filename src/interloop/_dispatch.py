@@ -9,18 +9,16 @@ each thread, and asyncio is asked.
 from __future__ import annotations
 
 from sys import modules
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import sniffio
 from sniffio import current_async_library_cvar, thread_local
 
-from ._errors import NoAsyncContext, UnsupportedBackend
+from ._errors import NoAsyncContext
+from ._registry import SHIPPED, load
 
 if TYPE_CHECKING:
     from .abc import Backend
-
-ENTRY_POINT_GROUP = "interloop.backends"
-SHIPPED = frozenset({"asyncio", "trio"})
 
 _loaded: dict[str, Backend] = {}
 
@@ -78,26 +76,9 @@ def current_backend(call: str) -> Backend:
 
 def _load(name: str, call: str) -> Backend:
     global _imported_asyncio
-    # import statements, since what packs an application finds nothing else
+    backend: Backend = load(name, f"{call} was called under")
     if name == "asyncio":
         import asyncio
 
-        from . import _asyncio
-
         _imported_asyncio = asyncio
-        return cast("Backend", _asyncio)
-    if name == "trio":
-        from . import _trio
-
-        return cast("Backend", _trio)
-
-    from importlib.metadata import entry_points  # only an unknown library pays for this slow import
-
-    installed = {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
-    if name in installed:
-        return cast("Backend", installed[name].load())
-    raise UnsupportedBackend(
-        f"{call} was called under the async library {name!r}, for which there is no backend; "
-        f"there are backends for {', '.join(sorted(SHIPPED | installed.keys()))}. A package can add one with "
-        f"an entry point named {name!r} in the group {ENTRY_POINT_GROUP!r}"
-    )
+    return backend

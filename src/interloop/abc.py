@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, Protocol, Self, Typ
 
 from ._checks import safe_repr, seconds
 from ._errors import TaskCancelled, TaskFailed, TaskNotDone
+from ._registry import load
 from ._status import NativeEvent, Startable0, Startable1, Startable2, Startable3, Startable4, TaskStatus
 
-__all__ = ["Backend", "Deadline", "NativeEvent", "Task", "TaskGroup", "TaskStatus"]
+__all__ = ["Backend", "Deadline", "NativeEvent", "Task", "TaskGroup", "TaskStatus", "backend"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -400,3 +401,18 @@ class Backend(Protocol):
     def get_cancelled_exc_class(self) -> type[BaseException]:
         """What a cancellation is raised as."""
         ...
+
+
+def backend(name: str) -> Backend:
+    """The backend that serves the async library `name`, whether that runs or not.
+
+    A backend for a library that is built on asyncio or trio can take from theirs what it does not do itself.
+
+    Args:
+        name: the name that sniffio has for the library.
+
+    Raises:
+        UnsupportedBackend: there is none.
+    """
+    found: Backend = load(name, "backend() was called for")
+    return found

@@ -35,13 +35,14 @@ A test is a function, async or not, marked with the rules that it proves:
   Sleep, and set deadlines, in multiples of it. What is compared with `==` must not depend on how
   exactly a host keeps time: compare orders, or measure with
   `pytest.approx(3 * tick, abs=tick / 2)`, and keep two events of different tasks at least a tick apart.
-- The fixture `host` tells about the host: `host.name`, `host.backend` (`"asyncio"` or `"trio"`),
-  `host.virtual`, `host.tick`.
+- The fixture `host` tells about the host: `host.name`, `host.backend` (`"asyncio"`, `"trio"` or a further
+  one), `host.virtual`, `host.tick`.
 - A run fails if a task is still alive when its function returns, and if the loop's exception handler is
   told of anything. Warnings are errors ("never awaited" among them), and a test that takes longer than 30
   real seconds fails.
-- A test that needs a library beyond the host's begins with `pytest.importorskip("anyio")`. A skip is
-  shown with its reason and never counts as passed.
+- A test of N5, or one with the mark `needs_anyio`, is skipped where anyio is not installed and on backends
+  that anyio does not serve. One that needs another library beyond the host's begins with
+  `pytest.importorskip("trio")`. A skip is shown with its reason and never counts as passed.
 - No test is for one backend alone unless its rule is, and none tells hosts apart by name.
 
 While writing, plain pytest runs the suite too, with the same configuration (`pytest.ini` beside this file):

@@ -203,6 +203,10 @@ in_every_scope = pytest.mark.parametrize(
     ids=lambda scope: scope.__name__,
 )
 
-without_anyio: pytest.MarkDecorator = pytest.mark.skipif(
-    find_spec("anyio") is None, reason="anyio is not installed"
-)
+WITH_ANYIO = ("asyncio", "trio")  # the backends that anyio serves as well
+
+needs_anyio = pytest.mark.needs_anyio  # skipped where it is not, and on other backends
+
+
+def anyio_is_here() -> bool:
+    return find_spec("anyio") is not None and current_backend() in WITH_ANYIO

@@ -18,6 +18,7 @@ from typing import cast
 import pytest
 
 from ..testing import HOSTS, Host
+from ._helpers import WITH_ANYIO
 from ._hosts import host_of
 from ._rules import RULES
 
@@ -37,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "rule(*ids, ...): the rules that a test proves")
+    config.addinivalue_line("markers", "needs_anyio: the test uses anyio, as those of N5 do")
     if config.getoption("tbstyle", "auto") == "auto":
         config.option.tbstyle = "short"
     config.pluginmanager.register(_HangGuard(cast(float, config.getoption("--timeout"))))
@@ -122,6 +124,10 @@ def _about_this_host(
     only_backend, only_host = about_alone(request.node)
     if only_backend not in (None, host.backend) or only_host not in (None, host.name):
         pytest.skip(f"about {only_host or only_backend} alone")
+    if request.node.get_closest_marker("needs_anyio") or "N5" in rules_of(request.node):
+        pytest.importorskip("anyio", reason="anyio is not installed")
+        if host.backend not in WITH_ANYIO:
+            pytest.skip(f"anyio has no backend for {host.backend}")
 
 
 @pytest.hookimpl(tryfirst=True)

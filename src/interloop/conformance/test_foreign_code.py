@@ -294,7 +294,7 @@ async def of_all_in_first(fail: Fail, tick: float) -> None:
     await first(fail(), fail())
 
 
-everywhere = pytest.mark.parametrize(
+everywhere: pytest.MarkDecorator = pytest.mark.parametrize(
     "place",
     [
         in_a_child,

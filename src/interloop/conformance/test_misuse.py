@@ -775,10 +775,11 @@ async def test_what_was_made_under_one_library_cannot_be_entered_under_another(
     pytest.importorskip("trio")
     scope = make()
     here = current_backend()
-    there, run = ("trio", on_trio) if here == "asyncio" else ("asyncio", on_asyncio)
+    there, run = ("asyncio", on_asyncio) if here == "trio" else ("trio", on_trio)
     error = in_a_thread(lambda: run(scope.__aenter__))
     assert isinstance(error, RuntimeError)
-    assert here in str(error)
+    if here in ("asyncio", "trio"):  # a further backend may take the scopes of one, which say whose they are
+        assert here in str(error)
     assert there in str(error)
     async with scope:
         await checkpoint()

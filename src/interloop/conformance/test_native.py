@@ -48,12 +48,6 @@ LONG = 10**6
 Around: TypeAlias = Callable[[Inside], Coroutine[Any, Any, None]]
 
 
-@pytest.fixture(autouse=True)
-def _anyio_for_n5(request: pytest.FixtureRequest) -> None:
-    if any("N5" in mark.args for mark in request.node.iter_markers("rule")):
-        pytest.importorskip("anyio", reason="N5 is about anyio")
-
-
 async def take(seconds: float) -> None:
     """Take time, and some checkpoints.
 

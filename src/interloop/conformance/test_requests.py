@@ -31,6 +31,7 @@ from interloop.conformance import rule
 from interloop.conformance._helpers import (
     Enclosing,
     Inside,
+    anyio_is_here,
     asyncio_inside_trio,
     clean_up,
     fail,
@@ -41,9 +42,9 @@ from interloop.conformance._helpers import (
     in_native_timeout,
     in_outer_group,
     in_task,
+    needs_anyio,
     note_the_end,
     settle,
-    without_anyio,
 )
 from interloop.conformance.test_cancellation import (
     WAYS_OF_LEAVING,
@@ -136,7 +137,7 @@ def in_times(pair: tuple[Enclosing, Enclosing]) -> list[tuple[int, int]]:
 
 def anyio_can_be_held_back() -> bool:
     # its scopes keep asking, and on trio-asyncio virtual time does not pass while the loop is busy
-    return not without_anyio.args[0] and not asyncio_inside_trio()
+    return anyio_is_here() and not asyncio_inside_trio()
 
 
 async def nothing_is_left(tick: float) -> None:
@@ -242,7 +243,7 @@ PENDING: list[Any] = [
     by_the_host_twice,
     by_the_host_and_a_group,
     by_a_native_timeout,
-    pytest.param(by_an_anyio_scope, marks=without_anyio),
+    pytest.param(by_an_anyio_scope, marks=needs_anyio),
 ]
 
 SWALLOWING = [
@@ -708,7 +709,7 @@ async def test_the_end_of_asyncio_run_reaches_a_group_outside_of_the_shield_in_i
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_an_anyio_shield_holds(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -769,7 +770,7 @@ async def an_anyio_shield_and_a_checkpoint() -> None:
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 @pytest.mark.parametrize(
     "first_checkpoint",
@@ -804,7 +805,7 @@ async def test_the_cancellation_arrives_at_the_first_checkpoint_after_an_anyio_s
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_an_anyio_shield_in_clean_up_holds(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -827,7 +828,7 @@ async def test_an_anyio_shield_in_clean_up_holds(enclosing: Enclosing, tick: flo
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_an_anyio_shield_around_our_scope_does_not_hold_against_it(
     enclosing: Enclosing, tick: float
@@ -845,7 +846,7 @@ async def test_an_anyio_shield_around_our_scope_does_not_hold_against_it(
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_our_scopes_inside_an_anyio_shield_work(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -867,7 +868,7 @@ async def test_our_scopes_inside_an_anyio_shield_work(enclosing: Enclosing, tick
 
 
 @rule("C8", "C6")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_groups_inside_an_anyio_shield_are_not_reached(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -889,7 +890,7 @@ async def test_groups_inside_an_anyio_shield_are_not_reached(enclosing: Enclosin
 
 
 @rule("C8", "C6")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_the_children_beside_an_anyio_shield_are_reached_at_once(
     enclosing: Enclosing, tick: float
@@ -911,7 +912,7 @@ async def test_the_children_beside_an_anyio_shield_are_reached_at_once(
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_the_outer_of_two_nested_anyio_shields_holds_too(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -933,7 +934,7 @@ async def test_the_outer_of_two_nested_anyio_shields_holds_too(enclosing: Enclos
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_an_anyio_shield_holds_inside_scopes_of_anyio_that_hold_nothing(
     enclosing: Enclosing, tick: float
@@ -956,7 +957,7 @@ async def test_an_anyio_shield_holds_inside_scopes_of_anyio_that_hold_nothing(
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_both_kinds_of_shield_hold_inside_each_other(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -984,7 +985,7 @@ async def test_both_kinds_of_shield_hold_inside_each_other(enclosing: Enclosing,
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_an_anyio_shield_that_is_put_up_while_the_task_waits_holds(
     enclosing: Enclosing, tick: float
@@ -1013,7 +1014,7 @@ async def test_an_anyio_shield_that_is_put_up_while_the_task_waits_holds(
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_an_anyio_shield_that_is_taken_down_while_the_task_waits_holds_until_the_wait_ends_at_most(
     enclosing: Enclosing, tick: float
@@ -1042,7 +1043,7 @@ async def test_an_anyio_shield_that_is_taken_down_while_the_task_waits_holds_unt
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_the_own_cancellation_of_an_anyio_shield_is_its_own(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -1064,7 +1065,7 @@ async def test_the_own_cancellation_of_an_anyio_shield_is_its_own(enclosing: Enc
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_an_anyio_group_that_is_shielded_is_waited_for(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -1090,7 +1091,7 @@ async def test_an_anyio_group_that_is_shielded_is_waited_for(enclosing: Enclosin
 
 
 @rule("C8", "C2")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_a_cancellation_that_an_anyio_shield_holds_is_withdrawn_if_its_scope_is_left(
     enclosing: Enclosing, tick: float
@@ -1106,7 +1107,7 @@ async def test_a_cancellation_that_an_anyio_shield_holds_is_withdrawn_if_its_sco
 
 
 @rule("C8", "C5")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_of_two_that_an_anyio_shield_holds_the_outer_one_arrives(
     enclosing: Enclosing, tick: float
@@ -1128,7 +1129,7 @@ async def test_of_two_that_an_anyio_shield_holds_the_outer_one_arrives(
 
 
 @rule("C8", "G4")
-@without_anyio
+@needs_anyio
 async def test_an_error_out_of_an_anyio_shield_wins_and_the_cancellation_comes_after(
     tick: float,
 ) -> None:
@@ -1150,7 +1151,7 @@ async def test_an_error_out_of_an_anyio_shield_wins_and_the_cancellation_comes_a
 
 
 @rule("C8", "L7")
-@without_anyio
+@needs_anyio
 async def test_no_deadline_is_seen_inside_an_anyio_shield(tick: float) -> None:
     import anyio
 
@@ -1168,7 +1169,7 @@ async def test_no_deadline_is_seen_inside_an_anyio_shield(tick: float) -> None:
 
 
 @rule("C8", "C3")
-@without_anyio
+@needs_anyio
 @in_every_own_scope
 async def test_the_loop_is_idle_while_an_anyio_shield_holds(enclosing: Enclosing, tick: float) -> None:
     import anyio
@@ -1183,7 +1184,7 @@ async def test_the_loop_is_idle_while_an_anyio_shield_holds(enclosing: Enclosing
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 async def test_a_task_that_is_born_cancelled_holds_in_an_anyio_shield(tick: float) -> None:
     import anyio
 
@@ -1208,7 +1209,7 @@ async def test_a_task_that_is_born_cancelled_holds_in_an_anyio_shield(tick: floa
 
 
 @rule("C8")
-@without_anyio
+@needs_anyio
 @pytest.mark.parametrize("abandon", [False, True])
 async def test_a_thread_of_anyio_is_waited_for_unless_it_may_be_abandoned(abandon: bool) -> None:
     import anyio.to_thread

@@ -1,19 +1,13 @@
-"""The backend for marimba: what `interloop.abc.Backend` asks for."""
+"""The backend for marimba, with the names of `interloop.abc.Backend`.
+
+marimba runs on asyncio's loop, so all of it is asyncio's.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interloop import _asyncio
-from interloop._asyncio import (
-    checkpoint,
-    current_deadline,
-    current_time,
-    get_cancelled_exc_class,
-    shield,
-    sleep,
-    sleep_forever,
-)
+from interloop.abc import backend
 
 if TYPE_CHECKING:
     import interloop_marimba
@@ -22,22 +16,16 @@ if TYPE_CHECKING:
 
     _: Backend = interloop_marimba
 
-__all__ = [
-    "Deadline",
-    "TaskGroup",
-    "checkpoint",
-    "current_deadline",
-    "current_time",
-    "get_cancelled_exc_class",
-    "shield",
-    "sleep",
-    "sleep_forever",
-]
+_asyncio = backend("asyncio")
 
-
-class TaskGroup(_asyncio.TaskGroup):
-    __slots__ = ()
-
-
-class Deadline(_asyncio.Deadline):
-    __slots__ = ()
+TaskGroup = _asyncio.TaskGroup
+Deadline = _asyncio.Deadline
+Event = _asyncio.Event
+shield = _asyncio.shield
+sleep = _asyncio.sleep
+sleep_forever = _asyncio.sleep_forever
+checkpoint = _asyncio.checkpoint
+current_time = _asyncio.current_time
+current_deadline = _asyncio.current_deadline
+is_cancelled = _asyncio.is_cancelled
+get_cancelled_exc_class = _asyncio.get_cancelled_exc_class

@@ -11,9 +11,14 @@ import sniffio
 T = TypeVar("T")
 
 
-def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run(
+    main: Callable[[], Coroutine[Any, Any, T]],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> T:
+    found = sniffio.thread_local.name
     sniffio.thread_local.name = "marimba"
     try:
-        return asyncio.run(main())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(main())
     finally:
-        sniffio.thread_local.name = None
+        sniffio.thread_local.name = found
