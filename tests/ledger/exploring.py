@@ -35,6 +35,9 @@ ALPHABETS = {
     "errors": Alphabet(
         (Kind.GROUP, Kind.DEADLINE), frozenset({ASK, TAKE_BACK, CHECKPOINT, RAISE}), short=4, long=6
     ),
+    "errors in clean-up": Alphabet(
+        (Kind.GROUP,), frozenset({ASK, CHECKPOINT, RAISE}), short=5, long=7, depth=2
+    ),
     "children": Alphabet(
         (Kind.GROUP, Kind.DEADLINE),
         frozenset({ASK, TAKE_BACK, CHECKPOINT, RAISE, LEAVE_WITH_CHILD}),
@@ -119,6 +122,8 @@ def explore(
 
 async def _explore(alphabet: Alphabet, length: int, beginning: Path, seen: Callable[[Path], object]) -> Found:
     loop = asyncio.get_running_loop()
+    reported: list[str] = []
+    loop.set_exception_handler(lambda _, context: reported.append(repr(context)))
     sequences = 0
     path: Path | None = beginning
     while path is not None:
@@ -130,6 +135,8 @@ async def _explore(alphabet: Alphabet, length: int, beginning: Path, seen: Calla
         if not task.done():
             return Found(sequences, "\n".join([*run.trace, "!! it hangs"]))
         task.result()
+        if reported:
+            return Found(sequences, "\n".join([*run.trace, f"!! the loop reported {reported[0]}"]))
         if run.difference is not None:
             return Found(sequences, run.difference)
         seen(chooser.path())
