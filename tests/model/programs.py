@@ -12,7 +12,8 @@ construction:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cache, partial
@@ -21,6 +22,8 @@ from typing import Any, ClassVar, TypeAlias
 from hypothesis import strategies as st
 
 from interloop import TaskCancelled, TaskFailed
+
+from .foreign import WAIT_FOR_MAKES_A_TASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,128 @@ class ExceptStar(Statement):
     handler: Block
 
 
+@dataclass(frozen=True, slots=True)
+class NativeTimeout(Statement):
+    """`asyncio.timeout` or `trio.move_on_after`, quiet."""
+
+    seconds: float
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor(Statement):
+    """`asyncio.wait_for`, which raises `TimeoutError`."""
+
+    seconds: float
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTask(Statement):
+    """A task of asyncio's that is waited for, behind `asyncio.shield` or not."""
+
+    shielded: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class NativeGroup(Statement):
+    """`asyncio.TaskGroup` or a nursery; `fails`: errors come out of the body and the children."""
+
+    fails: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class AnyioGroup(Statement):
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class NativeChild(Statement):
+    """A child of a `NativeGroup` or an `AnyioGroup`."""
+
+    group: int
+    fails: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class AnyioTimeout(Statement):
+    """`anyio.fail_after` or `anyio.move_on_after`."""
+
+    seconds: float
+    raises: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class AnyioShield(Statement):
+    """`anyio.CancelScope(shield=True)`."""
+
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class CancelNatively(Statement):
+    """`Task.cancel()` of the native task of an interloop child."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelNativeTask(Statement):
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAnyio(Statement):
+    """`cancel()` of a scope of anyio's."""
+
+    scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftToTheEnd(Statement):
+    """The whole program: a native task that runs beside it, and is left to the end of `asyncio.run`."""
+
+    beside: Block
+    body: Block
+
+
+FOREIGN = (
+    "timeout",
+    "wait_for",
+    "native-task",
+    "asyncio.shield",
+    "native-cancel",
+    "native-group",
+    "anyio-timeout",
+    "anyio-shield",
+    "anyio-group",
+    "left-to-the-end",
+)
+
+
+def is_foreign(statement: Statement) -> bool:
+    return isinstance(
+        statement,
+        (
+            NativeTimeout,
+            WaitFor,
+            NativeTask,
+            NativeGroup,
+            AnyioGroup,
+            AnyioTimeout,
+            AnyioShield,
+            CancelNatively,
+            LeftToTheEnd,
+        ),
+    )
+
+
+# Before 3.13 an asyncio.TaskGroup leaves a request for cancellation behind, or loses one, when there are errors.
+NATIVE_GROUPS_FAIL = sys.version_info >= (3, 13)
 DEPTH = 6
 
 
@@ -156,20 +281,61 @@ class Place:
         caught: whether an `except*` catches what is raised here, and no group or shield is between.
         silent: whether an error here would end in that `except*` in the place of a cancellation (C1).
         must_end: whether it is in a shield without a timeout, where no cancellation ends a wait.
+        closed: groups in which no task is created from here.
+        far: scopes and tasks that are outside of the native task around this place.
+        native_groups: the groups of others around it in its own task, in which it may create children.
+        anyio_scopes: those around it that can be cancelled.
+        native: whether asyncio's own cancellation may arrive here.
+        anyio: whether one of anyio's scopes around is in the same task, and no shield between.
+        left: whether it belongs to what is left to the end of `asyncio.run`, and no shield is between.
+        no_native_tasks: whether the end of `asyncio.run` would cancel them inside a shield.
+        hidden: whether scopes are around that are not interloop's, and no shield between.
+        prompt: whether everything has to end at the instant at which it is cancelled.
         depth: how many blocks there may be inside it.
     """
 
     groups: tuple[int, ...] = ()
+    closed: tuple[int, ...] = ()
+    far: tuple[int, ...] = ()
+    native_groups: tuple[int, ...] = ()
+    anyio_scopes: tuple[int, ...] = ()
     deadlines: tuple[int, ...] = ()
     tasks: tuple[int, ...] = ()
     cleanup: bool = False
     caught: bool = False
     silent: bool = False
     must_end: bool = False
+    native: bool = False
+    anyio: bool = False
+    left: bool = False
+    no_native_tasks: bool = False
+    hidden: bool = False
+    prompt: bool = False
     depth: int = DEPTH
+
+    @property
+    def foreign(self) -> bool:
+        """Whether a cancellation may arrive here that is not interloop's."""
+        return self.native or self.anyio
+
+    @property
+    def open_groups(self) -> tuple[int, ...]:
+        return tuple(group for group in self.groups if group not in self.closed)
 
     def inside(self, **changes: Any) -> Place:
         return replace(self, depth=self.depth - 1, **changes)
+
+    def in_native_task(self, **changes: Any) -> Place:
+        """In a task that interloop did not create."""
+        return self.inside(
+            far=(*self.far, *self.groups, *self.deadlines, *self.tasks, *self.anyio_scopes),
+            native_groups=(),
+            hidden=True,
+            cleanup=False,
+            caught=True,
+            silent=False,
+            **{"native": True, "anyio": False, **changes},
+        )
 
 
 class Moment(Enum):
@@ -197,29 +363,47 @@ Write: TypeAlias = "Callable[[Author, Place], Iterable[Statement]]"
 class Author:
     """Writes one program, asking `draw` for each decision."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
+    def __init__(self, draw: st.DrawFn, foreign: frozenset[str] = frozenset()) -> None:
         self._draw = draw
+        self._foreign = foreign
         self._ids = 0
         self._times = 0
         self._moment = Moment.ALONE
         self._group_bodies: dict[int, Place] = {}
         self._limits: dict[int, int | None] = {}
         self._group_of_task: dict[int, int] = {}
+        self._cancelled_natively: list[int] = []  # tasks that may be
+        self._native_tasks: list[int] = []
 
     def block(self, place: Place) -> Block:
         statements: list[Statement] = []
         while self._times < MOST_TIMES - ROOM_TO_END:
-            has_tasks = any(group in place.groups for group in self._group_of_task.values())
             waits = not (place.cleanup or place.must_end)
             write = self._pick(
                 _choices(
-                    tasks=has_tasks,
+                    tasks=bool(self._tasks_to_cancel(place)),
+                    tasks_to_wait_for=bool(self._tasks_to_wait_for(place)),
+                    groups=place.groups != (),
+                    open_groups=place.open_groups != (),
+                    groups_to_start_in=any(group not in place.far for group in place.open_groups),
                     deadlines=place.deadlines != (),
                     cleanup=place.cleanup,
                     silent=place.silent,
                     waits=waits,
                     deep=place.depth > 0,
                     outermost=place.depth == DEPTH - 1,
+                    hidden=place.hidden,
+                    foreign_here=place.foreign,
+                    native_here=place.native,
+                    anyio_here=place.anyio,
+                    prompt=place.prompt,
+                    left=place.left,
+                    no_native_tasks=place.no_native_tasks,
+                    native_groups=place.native_groups != (),
+                    anyio_scopes=place.anyio_scopes != (),
+                    cancelled_natively=self._cancelled_natively != [],
+                    native_tasks=self._native_tasks != [],
+                    foreign=self._foreign,
                 )
             )
             if write is None:
@@ -268,28 +452,32 @@ class Author:
         return [*self._not_fresh(place), Raise(self._new_id(), error)]
 
     def cancel_group(self, place: Place) -> list[Statement]:
-        act = [*self._alone(place), CancelGroup(self._new_id(), self._pick(place.groups[::-1]))]
+        group = self._pick(place.groups[::-1])
+        act = [*self._alone(place), CancelGroup(self._new_id(), group)]
+        if group in place.far:
+            return [*act, *self.sleep(place)]
         self._joined()
         return act
 
     def cancel_task(self, place: Place) -> list[Statement]:
-        task = self._pick_task(place)
+        task: int = self._pick(self._tasks_to_cancel(place)[::-1])
         act = [*self._alone(place), CancelTask(self._new_id(), task)]
-        if task not in place.tasks:
+        if task not in place.tasks or task in place.far:
             return [*act, *self.sleep(place)]
         self._joined()
         return act
 
     def wait(self, place: Place) -> list[Statement]:
-        task = self._pick_task(place)
+        task: int = self._pick(self._tasks_to_wait_for(place)[::-1])
         if task in place.tasks:  # it would wait for itself
             return self.sleep(place)
         return [*self._alone(place), Wait(self._new_id(), task), *self.sleep(place)]
 
-    def _pick_task(self, place: Place) -> int:
-        tasks = [task for task, group in self._group_of_task.items() if group in place.groups]
-        task: int = self._pick(tuple(reversed(tasks)))
-        return task
+    def _tasks_to_cancel(self, place: Place) -> list[int]:
+        return [task for task, group in self._group_of_task.items() if group in place.groups]
+
+    def _tasks_to_wait_for(self, place: Place) -> list[int]:
+        return [task for task in self._tasks_to_cancel(place) if self._group_of_task[task] not in place.far]
 
     def reschedule(self, place: Place, coarse: int | None) -> list[Statement]:
         seconds = None if coarse is None else self._seconds(coarse)
@@ -297,6 +485,8 @@ class Author:
 
     def reschedule_to_now(self, place: Place) -> list[Statement]:
         act = self._reschedule(place, 0.0)
+        if act[-1].deadline in place.far:  # type: ignore[attr-defined]
+            return [*act, *self.sleep(place)]
         self._joined()
         return act
 
@@ -304,24 +494,45 @@ class Author:
         deadline = self._pick(place.deadlines[::-1])
         return [*self._alone(place), Reschedule(self._new_id(), deadline, seconds)]
 
-    def create_task(self, place: Place, background: bool) -> list[Statement]:
-        group = self._pick(place.groups[::-1])
+    def create_task(
+        self, place: Place, background: bool, cancelled_natively: bool = False
+    ) -> list[Statement]:
+        group = self._pick(place.open_groups[::-1])
         orderly = background or self._limits[group] is not None
         before = self._alone(place) if orderly else self._not_fresh(place)
         task = self._new_id()
         self._group_of_task[task] = group
-        return [*before, CreateTask(task, group, background, self._body_of_task(task, group, place.depth))]
+        if cancelled_natively:
+            self._cancelled_natively.append(task)
+        body = self._body_of_task(task, group, place, native=cancelled_natively)
+        return [*before, CreateTask(task, group, background, body)]
 
     def start(self, place: Place, calls_started: bool) -> list[Statement]:
         before = self._alone(place)
-        task, group = self._new_id(), self._pick(place.groups[::-1])
-        body = self._body_of_task(task, group, place.depth, calls_started)
+        groups = [group for group in place.open_groups if group not in place.far]
+        task, group = self._new_id(), self._pick(tuple(groups[::-1]))
+        body = self._body_of_task(task, group, place, calls_started, prompt=place.prompt)
         return [*before, Start(task, group, body), *self.sleep(place)]
 
-    def _body_of_task(self, task: int, group: int, depth: int, calls_started: bool = False) -> Block:
+    def _body_of_task(
+        self,
+        task: int,
+        group: int,
+        creator: Place,
+        calls_started: bool = False,
+        native: bool = False,
+        prompt: bool = False,
+    ) -> Block:
         moment_of_creator, self._moment = self._moment, Moment.FRESH
         in_group = self._group_bodies[group]
-        place = replace(in_group, tasks=(*in_group.tasks, task), depth=depth - 1)
+        place = replace(
+            in_group,
+            tasks=(*in_group.tasks, task),
+            depth=creator.depth - 1,
+            native=native or in_group.left,
+            hidden=in_group.hidden or native,
+            prompt=in_group.prompt or prompt,
+        )
         body = self.block(place)
         if calls_started and not (body and ends_block(body[-1])):
             body += (*self._alone(place), Started(self._new_id(), task), *self.sleep(place))
@@ -331,11 +542,17 @@ class Author:
         self._moment = moment_of_creator
         return body
 
-    def group(self, place: Place, limit: int | None, defer_errors: bool) -> list[Statement]:
+    def group(
+        self, place: Place, limit: int | None, defer_errors: bool, childless: bool = False
+    ) -> list[Statement]:
         group = self._new_id()
         inside = place.inside(groups=(*place.groups, group), cleanup=False, caught=False, silent=False)
-        self._group_bodies[group] = inside
+        self._group_bodies[group] = replace(inside, anyio=False, native_groups=())
         self._limits[group] = limit
+        if childless:
+            inside = replace(inside, closed=(*place.closed, group))
+        elif place.foreign:
+            inside = replace(inside, prompt=True)
         body = self.block(inside)
         body += tuple(self._not_fresh(inside))  # to leave it is a checkpoint
         self._joined()
@@ -356,11 +573,27 @@ class Author:
     def shield(self, place: Place, coarse: int | None) -> list[Statement]:
         shield = self._new_id()
         timeout = None if coarse is None else self._seconds(coarse)
-        body = self.block(place.inside(cleanup=False, caught=False, must_end=timeout is None))
+        body = self.block(
+            place.inside(
+                cleanup=False,
+                caught=False,
+                must_end=timeout is None,
+                native=False,
+                anyio=False,
+                left=False,
+                no_native_tasks=place.no_native_tasks or place.left,
+                hidden=False,
+                native_groups=(),
+            )
+        )
         self._joined()
         return [Shield(shield, timeout, body)]
 
     def finally_(self, place: Place) -> list[Statement]:
+        before = self._not_fresh(place) if place.prompt else []
+        return [*before, *self._finally(place)]
+
+    def _finally(self, place: Place) -> list[Statement]:
         statement = self._new_id()
         body = self.block(place.inside())
         self._joined()
@@ -381,6 +614,133 @@ class Author:
         self._moment = moment  # if nothing was caught
         return [ExceptStar(statement, error, body, handler)]
 
+    def _scope(self, place: Place) -> list[Statement]:
+        """Before a scope of somebody else's: no cancellation of somebody else's is held back."""
+        return self._alone(place) if place.foreign else []
+
+    def native_timeout(self, place: Place, coarse: int) -> list[Statement]:
+        before = self._scope(place)
+        timeout, seconds = self._new_id(), self._seconds(coarse)
+        body = self.block(place.inside(native=True, hidden=True))
+        self._joined()
+        return [*before, NativeTimeout(timeout, seconds, body)]
+
+    def wait_for(self, place: Place, coarse: int) -> list[Statement]:
+        before = self._scope(place)
+        timeout, seconds = self._new_id(), self._seconds(coarse)
+        if WAIT_FOR_MAKES_A_TASK:
+            before += self._not_fresh(place)
+            body = self._fresh_body(place.in_native_task(prompt=True))
+        else:
+            body = self.block(place.inside(native=True, hidden=True))
+        self._joined()
+        return [*before, WaitFor(timeout, seconds, body)]
+
+    def _fresh_body(self, place: Place) -> Block:
+        self._moment = Moment.FRESH
+        body = self.block(place)
+        if not (body and ends_block(body[-1])):
+            body += tuple(self._not_fresh(place))
+        return body
+
+    def native_task(self, place: Place, shielded: bool) -> list[Statement]:
+        before = self._not_fresh(place)
+        task = self._new_id()
+        if not shielded:
+            self._native_tasks.append(task)
+        body = self._fresh_body(place.in_native_task(must_end=place.must_end or shielded))
+        self._moment = Moment.JOINED
+        return [*before, NativeTask(task, shielded, body)]
+
+    def native_group(self, place: Place, fails: bool) -> list[Statement]:
+        before = self._scope(place)
+        group = self._new_id()
+        inside = place.inside(
+            native=True,
+            hidden=True,
+            prompt=True,
+            caught=not fails,
+            silent=False,
+            native_groups=(*place.native_groups, group),
+        )
+        self._group_bodies[group] = replace(place, caught=not fails)
+        body = self._body_of_native_group(inside)
+        return [*before, NativeGroup(group, fails, body)]
+
+    def anyio_group(self, place: Place) -> list[Statement]:
+        before = self._scope(place)
+        group = self._new_id()
+        inside = place.inside(
+            anyio=True,
+            hidden=True,
+            prompt=True,
+            caught=True,
+            silent=False,
+            native_groups=(*place.native_groups, group),
+            anyio_scopes=(*place.anyio_scopes, group),
+        )
+        self._group_bodies[group] = replace(place, caught=True, anyio=True)
+        body = self._body_of_native_group(inside)
+        return [*before, AnyioGroup(group, body)]
+
+    def _body_of_native_group(self, inside: Place) -> Block:
+        body = self.block(inside)
+        body += tuple(self._not_fresh(inside))
+        self._joined()
+        return body
+
+    def native_child(self, place: Place) -> list[Statement]:
+        before = self._alone(place)
+        group: int = self._pick(place.native_groups[::-1])
+        around = self._group_bodies[group]
+        of_anyio = around.anyio and group in place.anyio_scopes
+        scopes = (*around.anyio_scopes, group) if of_anyio else around.anyio_scopes
+        inside = replace(around, anyio_scopes=scopes, depth=place.depth).in_native_task(
+            native=not of_anyio or around.left, anyio=of_anyio, caught=around.caught
+        )
+        moment, child = self._moment, self._new_id()
+        body = self._fresh_body(inside)
+        self._moment = moment
+        return [*before, NativeChild(child, group, not around.caught, body)]
+
+    def anyio_timeout(self, place: Place, coarse: int, raises: bool) -> list[Statement]:
+        before = self._scope(place)
+        scope, seconds = self._new_id(), self._seconds(coarse)
+        body = self.block(place.inside(anyio=True, hidden=True, anyio_scopes=(*place.anyio_scopes, scope)))
+        self._joined()
+        return [*before, AnyioTimeout(scope, seconds, raises, body)]
+
+    def anyio_shield(self, place: Place) -> list[Statement]:
+        shield = self._new_id()
+        body = self.block(place.inside(must_end=True, anyio=False, hidden=True))
+        self._joined()
+        return [AnyioShield(shield, body)]
+
+    def cancel_natively(self, place: Place) -> list[Statement]:
+        task: int = self._pick(tuple(self._cancelled_natively[::-1]))
+        act = [*self._alone(place), CancelNatively(self._new_id(), task)]
+        if place.tasks[-1:] != (task,) or task in place.far:
+            return [*act, *self.sleep(place)]
+        self._joined()
+        return act
+
+    def cancel_native_task(self, place: Place) -> list[Statement]:
+        task: int = self._pick(tuple(self._native_tasks[::-1]))
+        return [*self._alone(place), CancelNativeTask(self._new_id(), task), *self.sleep(place)]
+
+    def cancel_anyio(self, place: Place) -> list[Statement]:
+        scope: int = self._pick(place.anyio_scopes[::-1])
+        return [*self._alone(place), CancelAnyio(self._new_id(), scope), *self.sleep(place)]
+
+    def left_to_the_end(self) -> list[Statement]:
+        statement = self._new_id()
+        place = replace(Place().in_native_task(), left=True)
+        background = self._fresh_body(place)
+        self._moment = Moment.FRESH
+        inside = self.sleep(Place())
+        inside += self.group(Place(depth=DEPTH - 2), limit=None, defer_errors=False)
+        return [LeftToTheEnd(statement, background, (*inside, *self.sleep(Place())))]
+
 
 @cache
 def _below(count: int) -> st.SearchStrategy[int]:
@@ -389,38 +749,70 @@ def _below(count: int) -> st.SearchStrategy[int]:
 
 @cache
 def _choices(
-    *, tasks: bool, deadlines: bool, cleanup: bool, silent: bool, waits: bool, deep: bool, outermost: bool
+    *,
+    tasks: bool,
+    tasks_to_wait_for: bool,
+    groups: bool,
+    open_groups: bool,
+    groups_to_start_in: bool,
+    deadlines: bool,
+    cleanup: bool,
+    silent: bool,
+    waits: bool,
+    deep: bool,
+    outermost: bool,
+    hidden: bool,
+    foreign_here: bool,
+    native_here: bool,
+    anyio_here: bool,
+    prompt: bool,
+    left: bool,
+    no_native_tasks: bool,
+    native_groups: bool,
+    anyio_scopes: bool,
+    cancelled_natively: bool,
+    native_tasks: bool,
+    foreign: frozenset[str],
 ) -> tuple[Write | None, ...]:
     """What may stand at a place, the simplest first, as often as its share; `None` ends the block."""
     choices: list[Write] = []
-    choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
+    opens = deep and not (cleanup and foreign_here)
+    acts = not (cleanup and prompt)
+    if acts:
+        choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
     if not silent:
         raising = [partial(Author.raise_, error=error) for error in (ValueError, KeyError)]
         choices += raising * (10 if cleanup else 3)
-    choices += [Author.current_deadline] * 2
+    if not hidden:
+        choices += [Author.current_deadline] * 2
     if not cleanup:
         choices += [Author.checkpoint] * 4
     if waits:
         choices += [Author.sleep_forever] * 6
-    choices += [Author.cancel_group] * 4
-    if tasks:
+    if groups and acts:
+        choices += [Author.cancel_group] * 4
+    if tasks and acts:
         choices += [Author.cancel_task] * 4
-    if tasks and waits:
+    if tasks_to_wait_for and waits:
         choices += [Author.wait] * 4
-    if deadlines:
+    if deadlines and acts:
         choices += [partial(Author.reschedule, coarse=coarse) for coarse in (0, 2, None)]
         choices += [Author.reschedule_to_now] * 2
-    if deep:
+    if deep and open_groups and acts:
         choices += [partial(Author.create_task, background=False)] * 8
         choices += [partial(Author.create_task, background=True)] * 3
-    if deep and waits:
+        if "native-cancel" in foreign:
+            choices += [partial(Author.create_task, background=False, cancelled_natively=True)] * 4
+    if deep and groups_to_start_in and waits:
         choices += [partial(Author.start, calls_started=calls) for calls in (True, True, False)]
-    if deep:
+    if opens:
         groups_to_open = [
             partial(Author.group, limit=limit, defer_errors=defer)
             for defer in (False, True)
             for limit in (None, 1, 2)
         ]
+        if foreign_here and not prompt:
+            groups_to_open += [partial(Author.group, limit=None, defer_errors=False, childless=True)] * 6
         deadlines_to_open = [
             partial(Author.deadline, coarse=coarse, suppress=suppress)
             for suppress in (False, True)
@@ -428,11 +820,6 @@ def _choices(
         ]
         choices += groups_to_open * 2
         choices += deadlines_to_open
-        choices += [Author.finally_] * 6
-        choices += [
-            partial(Author.except_star, error=error)
-            for error in (Exception, ValueError, KeyError, TimeoutError)
-        ]
         choices += [
             partial(Author.caught, write=write, error=error)
             for write, error in (
@@ -440,11 +827,94 @@ def _choices(
                 *((deadline, TimeoutError) for deadline in deadlines_to_open[:4]),
             )
         ]
-    if deep and not silent:
+    if deep:
+        choices += [Author.finally_] * 6
+        choices += [
+            partial(Author.except_star, error=error)
+            for error in (Exception, ValueError, KeyError, TimeoutError)
+        ]
+    if deep and not silent and not prompt:
         choices += [partial(Author.shield, coarse=coarse) for coarse in (None, None, 0, 2)]
+    if foreign:
+        choices += _foreign_choices(
+            opens=opens and not cleanup,
+            deep=deep,
+            cleanup=cleanup,
+            acts=acts,
+            waits=waits,
+            native_here=native_here,
+            anyio_here=anyio_here,
+            prompt=prompt,
+            left=left,
+            no_native_tasks=no_native_tasks,
+            native_groups=native_groups,
+            anyio_scopes=anyio_scopes,
+            cancelled_natively=cancelled_natively,
+            native_tasks=native_tasks,
+            foreign=foreign,
+        )
     return (*[None] * (len(choices) // (6 if outermost else 2)), *choices)
 
 
+def _foreign_choices(
+    *,
+    opens: bool,
+    deep: bool,
+    cleanup: bool,
+    acts: bool,
+    waits: bool,
+    native_here: bool,
+    anyio_here: bool,
+    prompt: bool,
+    left: bool,
+    no_native_tasks: bool,
+    native_groups: bool,
+    anyio_scopes: bool,
+    cancelled_natively: bool,
+    native_tasks: bool,
+    foreign: frozenset[str],
+) -> list[Write]:
+    choices: list[Write] = []
+    if acts and cancelled_natively:
+        choices += [Author.cancel_natively] * 6
+    if acts and native_tasks:
+        choices += [Author.cancel_native_task] * 4
+    if acts and anyio_scopes:
+        choices += [Author.cancel_anyio] * 4
+    if deep and native_groups and not cleanup:
+        choices += [Author.native_child] * 12
+    if not opens:
+        return choices
+    if "timeout" in foreign:
+        choices += [partial(Author.native_timeout, coarse=coarse) for coarse in (0, 1, 2, 3)] * 2
+    if "wait_for" in foreign and not (WAIT_FOR_MAKES_A_TASK and (anyio_here or no_native_tasks)):
+        choices += [partial(Author.wait_for, coarse=coarse) for coarse in (0, 1, 3)]
+    if "native-task" in foreign and not no_native_tasks:
+        choices += [partial(Author.native_task, shielded=False)] * 3
+    if "asyncio.shield" in foreign and not (no_native_tasks or prompt or left):
+        choices += [partial(Author.native_task, shielded=True)] * 2
+    if "native-group" in foreign and not no_native_tasks:
+        choices += [
+            partial(Author.native_group, fails=fails) for fails in (False, *[True] * NATIVE_GROUPS_FAIL)
+        ] * 3
+    if "anyio-group" in foreign and not no_native_tasks:
+        choices += [Author.anyio_group] * 4
+    if "anyio-timeout" in foreign:
+        choices += [
+            partial(Author.anyio_timeout, coarse=coarse, raises=raises)
+            for coarse in (0, 1, 3)
+            for raises in (False, True)
+        ]
+    if "anyio-shield" in foreign and not (native_here or prompt):
+        choices += [Author.anyio_shield] * 3
+    return choices
+
+
 @st.composite
-def programs(draw: st.DrawFn) -> Block:
-    return tuple(Author(draw).group(Place(), limit=None, defer_errors=False))
+def programs(draw: st.DrawFn, foreign: bool | Collection[str] = False) -> Block:
+    """Programs of interloop alone, or of what is in `FOREIGN` too (all of it, or some)."""
+    kinds = frozenset(FOREIGN if foreign is True else foreign or ())
+    author = Author(draw, kinds)
+    if "left-to-the-end" in kinds and draw(_below(6)) == 5:
+        return tuple(author.left_to_the_end())
+    return tuple(author.group(Place(), limit=None, defer_errors=False))
