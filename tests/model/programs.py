@@ -332,9 +332,8 @@ class Place:
             native_groups=(),
             hidden=True,
             cleanup=False,
-            caught=True,
             silent=False,
-            **{"native": True, "anyio": False, **changes},
+            **{"native": True, "anyio": False, "caught": True, **changes},
         )
 
 
@@ -539,6 +538,8 @@ class Author:
             body += self.block(place)
         if not (body and ends_block(body[-1])):
             body += tuple(self._not_fresh(place))
+            if native:  # a task of asyncio's that returns with a cancellation pending has been cancelled
+                body += (Checkpoint(self._new_id()),)
         self._moment = moment_of_creator
         return body
 
@@ -853,7 +854,7 @@ def _choices(
             native_tasks=native_tasks,
             foreign=foreign,
         )
-    return (*[None] * (len(choices) // (6 if outermost else 2)), *choices)
+    return (*[None] * max(1, len(choices) // (6 if outermost else 2)), *choices)
 
 
 def _foreign_choices(
