@@ -453,18 +453,25 @@ class Author:
     def cancel_group(self, place: Place) -> list[Statement]:
         group = self._pick(place.groups[::-1])
         act = [*self._alone(place), CancelGroup(self._new_id(), group)]
-        if group in place.far:
-            return [*act, *self.sleep(place)]
+        return [*act, *self._after_act(place, group)]
+
+    def _after_act(self, place: Place, scope: int) -> list[Statement]:
+        """After the cancellation of a scope around: a sleep where it is not known in the task at once.
+
+        In clean-up a scope of somebody else's could be left before the task is told: it would take the
+        cancellation that is under way for its own alone.
+        """
+        if scope in place.far or (place.cleanup and place.foreign):
+            return self.sleep(place)
         self._joined()
-        return act
+        return []
 
     def cancel_task(self, place: Place) -> list[Statement]:
         task: int = self._pick(self._tasks_to_cancel(place)[::-1])
         act = [*self._alone(place), CancelTask(self._new_id(), task)]
-        if task not in place.tasks or task in place.far:
+        if task not in place.tasks:
             return [*act, *self.sleep(place)]
-        self._joined()
-        return act
+        return [*act, *self._after_act(place, task)]
 
     def wait(self, place: Place) -> list[Statement]:
         task: int = self._pick(self._tasks_to_wait_for(place)[::-1])
@@ -484,10 +491,7 @@ class Author:
 
     def reschedule_to_now(self, place: Place) -> list[Statement]:
         act = self._reschedule(place, 0.0)
-        if act[-1].deadline in place.far:  # type: ignore[attr-defined]
-            return [*act, *self.sleep(place)]
-        self._joined()
-        return act
+        return [*act, *self._after_act(place, act[-1].deadline)]  # type: ignore[attr-defined]
 
     def _reschedule(self, place: Place, seconds: float | None) -> list[Statement]:
         deadline = self._pick(place.deadlines[::-1])
@@ -719,11 +723,10 @@ class Author:
 
     def cancel_natively(self, place: Place) -> list[Statement]:
         task: int = self._pick(tuple(self._cancelled_natively[::-1]))
-        act = [*self._alone(place), CancelNatively(self._new_id(), task)]
-        if place.tasks[-1:] != (task,) or task in place.far:
-            return [*act, *self.sleep(place)]
-        self._joined()
-        return act
+        act = CancelNatively(self._new_id(), task)
+        if place.tasks[-1:] != (task,):  # one that may have been created at this instant, and has not begun
+            return [*self.sleep(place), act, *self.sleep(place)]
+        return [*self._alone(place), act, *self._after_act(place, task)]
 
     def cancel_native_task(self, place: Place) -> list[Statement]:
         task: int = self._pick(tuple(self._native_tasks[::-1]))

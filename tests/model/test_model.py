@@ -29,15 +29,18 @@ interloop's may arrive (`Place.foreign`), since asyncio delivers such a one once
 - Scopes opened in clean-up ("A scope opened after a cancellation by the host"), and foreign ones in any.
 - What delays the end of a group's body while it may have children ("A cancellation by the host", `Place.prompt`):
   shields, clean-up that waits, inner groups whose children do. A group without children may sit in a shield.
-- `current_deadline()` ("Deadlines of the host"), and acting upon scopes outside the native task at the instant of
-  the act: a sleep follows. No waiting there for tasks of an outer group, nor starting any in it.
-- Entering a scope of asyncio's or anyio's while a cancellation of theirs is held back: it takes that for its own,
-  as `Task.cancelling()` tells it nothing else. One of ours may be held back.
+- `current_deadline()` ("Deadlines of the host"), and going on at the instant of an act upon scopes outside the
+  native task: a sleep follows. No waiting there for tasks of an outer group, nor starting any in it.
+- Entering a scope of asyncio's or anyio's while a cancellation of theirs is held back: it takes that for its
+  own, as `Task.cancelling()` tells it nothing else. One of ours may be held back. Leaving one in the clean-up
+  that cancels a scope of ours, before the task is told.
 - `asyncio.timeout` and its kin around anyio's shields: native cancellations go through those.
 - Errors out of native tasks that are cancelled from outside, of anyio's groups, and before 3.13 of
   `asyncio.TaskGroup`: a cancellation that came besides is lost.
-- Before 3.12, `wait_for` around what delays its end or inside anyio's scopes: cancelled a second time it leaves its task alone.
-- Native tasks in shields of what is left to the end of `asyncio.run`, and `asyncio.shield` there: it cancels them.
+- Before 3.12, `wait_for` around what delays its end or inside anyio's scopes: cancelled a second time it leaves
+  its task alone.
+- Native tasks in shields of what is left to the end of `asyncio.run`, and `asyncio.shield` there: it cancels
+  them.
 - A task that returns with a native cancellation pending: asyncio calls it cancelled.
 """
 
