@@ -1,4 +1,4 @@
-"""What other code brings along, with the same face on asyncio and on trio: for the interpreter and the printed scripts.
+"""What other code brings along, with one face on asyncio and trio: for the interpreter and the scripts.
 
 What a construct does by its own nature after it has done its part is evened out here: asyncio's and trio's
 groups end with a checkpoint (asyncio's is none if no child runs, trio's never is), trio's raises errors
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 
 import trio
@@ -36,10 +36,8 @@ WAIT_FOR_MAKES_A_TASK = sys.version_info < (3, 12)
 
 async def contained(fn: AsyncFn) -> None:
     """Run it and let no error out."""
-    try:
+    with suppress(Exception):
         await fn()
-    except Exception:
-        pass
 
 
 @asynccontextmanager

@@ -838,7 +838,9 @@ def _choices(
             for error in (Exception, ValueError, KeyError, TimeoutError)
         ]
     if deep and not silent and not prompt:
-        choices += [partial(Author.shield, coarse=coarse) for coarse in (None, None, 0, 2)]
+        choices += [partial(Author.shield, coarse=coarse) for coarse in (None, None, 0, 2)] * (
+            6 if foreign else 1
+        )
     if foreign:
         choices += _foreign_choices(
             opens=opens and not cleanup,
@@ -886,7 +888,7 @@ def _foreign_choices(
     if acts and anyio_scopes:
         choices += [Author.cancel_anyio] * 4
     if deep and native_groups and not cleanup:
-        choices += [Author.native_child] * 12
+        choices += [Author.native_child] * 40
     if not opens:
         return choices
     if "timeout" in foreign:
