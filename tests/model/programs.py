@@ -703,10 +703,10 @@ class Author:
         inside = replace(around, anyio_scopes=scopes, depth=place.depth).in_native_task(
             native=not of_anyio or around.left, anyio=of_anyio, caught=around.caught
         )
-        moment, child = self._moment, self._new_id()
+        child = self._new_id()
         body = self._fresh_body(inside)
-        self._moment = moment
-        return [*before, NativeChild(child, group, not around.caught, body)]
+        # asyncio's groups cancel a child that has not begun, which then never does
+        return [*before, NativeChild(child, group, not around.caught, body), *self.sleep(place)]
 
     def anyio_timeout(self, place: Place, coarse: int, raises: bool) -> list[Statement]:
         before = self._scope(place)
