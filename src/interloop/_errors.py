@@ -72,7 +72,7 @@ def left_in_another_task(scope: object, entered_in: str, left_in: str) -> Runtim
         f"{scope!r} was entered in task {entered_in!r} but is being left in task {left_in!r}. "
         "The usual cause is an async generator, or an exit stack, that yields inside the scope "
         "and is then closed by another task, such as a fixture of pytest-asyncio, asyncSetUp() and a test of "
-        "IsolatedAsyncioTestCase, or two cells of a notebook. Enter and leave a scope in one task, and hand values "
+        "IsolatedAsyncioTestCase, or two cells of a notebook; enter and leave a scope in one task, and hand values "
         "out through a channel or a queue instead"
     )
 

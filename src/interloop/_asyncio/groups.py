@@ -14,6 +14,7 @@ from .._children import Child
 from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_errors
 from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import current_task, shield_between, unregister_task
+from .requests import keep
 from .scopes import cancel, handle_of, open_nodes, tree_of
 from .tasks import Owner, Task, awaited_by, no_longer_awaited_by
 from .views import NativeTaskGroup
@@ -203,7 +204,7 @@ class TaskGroup(Owner):
                 try:
                     await self._last_child_ended
                 except CancelledError as cancellation:
-                    came.append(cancellation)
+                    keep(came, cancellation)
                     self._cancel()
             parent = self._parent
             if must_suspend or not (came or self._errors or not self._outer_is_cancelled(task)):
@@ -218,8 +219,7 @@ class TaskGroup(Owner):
 
             self._close(task)
             if misuse is not None or self._errors:
-                ours = requests.ours_in_force(task) is not None
-                requests.hold_back(task, self._settled, [*came, *_cancellations_behind(exc)], ours)
+                requests.hold_back(task, self._settled, [*came, *_cancellations_behind(exc)], ours=True)
             if misuse is not None:
                 raise misuse from (self._error_to_raise() if self._errors else None)
             if self._errors:

@@ -7,15 +7,15 @@ asked. This module is the only one that compares counts. Its words are those of 
 
 Invariants, at every moment at which the task does not run code of this package:
 
-I1. `node._asked` is true if and only if one of the requests that `task.cancelling()` counts is that node's. A node is
-    what the tree has open in the task: a scope, or the handle of the task itself.
+I1. `node._asked` is how many of the requests that `task.cancelling()` counts are that node's. A node is what the tree
+    has open in the task: a scope, or the handle of the task itself.
 I2. The host's requests are the others: `cancelling()` less those of I1, less those that scopes of anyio have noted.
 I3. `settled` is how many of the host's requests had been delivered, and not held back, at a certain moment: when a scope
     was entered, or when the holding back began. Of the host's requests more than that are still to be reckoned with.
-I4. A request of ours that is held back is taken back meanwhile, and asked again when it is delivered. So a scope of
-    asyncio's or anyio's that is entered in between does not count it as old.
+I4. A request of ours that is held back stays counted, for the scopes of asyncio and anyio that are left meanwhile. Its
+    delivery asks once more, for those that were entered meanwhile and took the first for an old one.
 I5. `_held` has an entry for a task if and only if something was held back that was not delivered yet. The
-    entry has a callback in the loop, or waits for the end of a shield.
+    entry has a callback in the loop, or one that waits for the task to leave a shield of anyio.
 
 A cancellation is delivered at once where that takes nothing away: the task is suspended and its wait is not over. A
 task that runs, has not begun, or has a value on its way is looked at again after its next step (C1). This is the
@@ -48,11 +48,9 @@ class Node(Protocol):
     """What the ledger knows of a node of the tree."""
 
     _anyio: AnyioScope | None  # the innermost scope of anyio around the node
-    _asked: bool  # I1
+    _asked: int  # I1
     _cancelled: bool
-    _is_shield: bool
     _is_task: bool  # the handle of a task, and so the outermost node in it
-    _owes: bool  # of a shield: a cancellation of ours came meanwhile
     _parent: Any
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
@@ -70,7 +68,14 @@ class _Held:
     def __init__(self, settled: int) -> None:
         self.settled = settled
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
-        self.delivery: asyncio.Handle | None = None  # none while a shield goes on
+        self.delivery: asyncio.Handle | None = None  # none while a shield of anyio goes on
+
+
+def keep(came: list[CancelledError], cancellation: CancelledError) -> None:
+    """Add `cancellation` to what was swallowed. A scope of anyio cancels in every turn, and of those one is enough."""
+    if came and is_anyio_cancellation(cancellation) and is_anyio_cancellation(came[-1]):
+        came.pop()
+    came.append(cancellation)
 
 
 class Requests:
@@ -156,9 +161,9 @@ class Requests:
 
     def take_back(self, node: Node, task: asyncio.Task[Any]) -> None:
         """A scope that is left takes back what it asked (C2)."""
-        if node._asked:
-            node._asked = False
+        for _ in range(node._asked):
             task.uncancel()
+        node._asked = 0
 
     def _forget(self, task: asyncio.Task[Any]) -> _Held | None:
         held = self._held.pop(task, None)
@@ -178,10 +183,6 @@ class Requests:
         task = node._task_to_cancel()
         if task is None or task.done():
             return True
-        innermost = self._innermost.get(task)
-        if innermost is not None and innermost._is_shield:
-            innermost._owes = True  # C4: it delivers at its end
-            return True
         here = anyio_scope(task)
         if here is not None and shield_between(here, node._anyio):
             self._after_its_step(task, self.deliver, [node], True)
@@ -193,9 +194,7 @@ class Requests:
 
     def _ask(self, node: Node, task: asyncio.Task[Any], *message: object) -> None:
         self._forget(task)  # this one stands for whatever was held back
-        if node._asked:
-            task.uncancel()  # the same request once more
-        node._asked = True
+        node._asked += 1
         try:
             task.cancel(*message)
         except Exception as failure:  # C7: of a task or a future of another class
@@ -226,17 +225,14 @@ class Requests:
             settled: how many of the host's requests were (I3) when the holding back began.
             came: the cancellations that were swallowed. The count alone is no proof that there was one: before 3.13
                 an `asyncio.TaskGroup` in which a child failed leaves the task with a request that nobody made (N1).
-            ours: whether a cancellation of ours is to be delivered that was not asked yet.
+            ours: whether a cancellation of ours may have been among them.
         """
-        for node in self._nodes(task):
-            ours = ours or node._asked
-            self.take_back(node, task)  # I4
         held = self._held.get(task) or _Held(settled)
         # N5: a scope of anyio delivers its own again by itself
         of_host = [error for error in came if not is_anyio_cancellation(error)]
         if of_host and self._of_host(task) > held.settled:
             held.cancellation = of_host[-1]
-        if ours or held.cancellation is not None:
+        if held.cancellation is not None or (ours and self._cancelled_node(task) is not None):
             self._held[task] = held
             if held.delivery is None:
                 held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
@@ -247,10 +243,6 @@ class Requests:
         of_host = held.cancellation is not None and self._of_host(task) > held.settled
         if task.done() or not (of_host or self._cancelled_node(task)):
             del self._held[task]  # C2: taken back
-            return
-        innermost = self._innermost.get(task)
-        if innermost is not None and innermost._is_shield:
-            innermost._owes = True
             return
         ours = self.ours_in_force(task)
         if not of_host and ours is None:

@@ -84,17 +84,15 @@ def tree_of(loop: asyncio.AbstractEventLoop) -> Tree:
 
 
 class Node:
-    """A place in the tree: the handle of a child, a scope, or a shield."""
+    """A place in the tree: the handle of a child, or a scope."""
 
     __slots__ = ("_anyio", "_asked", "_cancelled", "_parent")
 
     _anyio: AnyioScope | None  # the innermost scope of anyio around this node (C8)
-    _asked: bool  # whether a request of this node is out: `requests` says more
+    _asked: int  # how many requests of this node are out: `requests` says more
     _cancelled: bool  # by itself, or by a scope around it
     _parent: Node | None
-    _is_shield: ClassVar[bool] = False
     _is_task: ClassVar[bool] = False
-    _owes: bool  # of a shield
     _when: float | None = None  # of a deadline
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
@@ -203,7 +201,7 @@ class Scope(Node):
         self._parent = parent
         self._anyio = anyio_scope(task)
         self._settled = tree.requests.settled(task)
-        self._asked = False
+        self._asked = 0
         self._entered = True
         self._in_body = True
         born_cancelled = (

@@ -7,29 +7,15 @@ import sys
 from asyncio import CancelledError
 from collections.abc import Coroutine
 from contextvars import Context, copy_context
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from .._errors import outside_of_tasks
-from .privates import anyio_scope, current_task, unregister_task
-from .scopes import Node, Tree, tree_of
+from .privates import current_task, unregister_task
+from .requests import keep
+from .scopes import Tree, tree_of
 from .tasks import wait_for_end
 
 T = TypeVar("T")
-
-
-class Shield(Node):
-    """In the tree, a task that waits for what it shields."""
-
-    __slots__ = ("_owes",)
-
-    _is_shield: ClassVar[bool] = True
-
-    def __init__(self, task: asyncio.Task[Any], parent: Node | None) -> None:
-        self._parent = parent
-        self._anyio = anyio_scope(task)
-        self._asked = False
-        self._cancelled = False
-        self._owes = False  # a cancellation of ours that came meanwhile
 
 
 async def shield(coro: Coroutine[Any, Any, T]) -> T:
@@ -64,23 +50,17 @@ def _start(
 async def _wait_until_done(task: asyncio.Task[Any], caller: asyncio.Task[Any], tree: Tree) -> None:
     settled = tree.requests.settled(caller)
     came: list[CancelledError] = []
-    node = Shield(caller, tree.innermost_of(caller))
     _hide(task, tree)
-    tree.innermost[caller] = node
     try:
         while not task.done():
             try:
                 await wait_for_end(task)
             except CancelledError as cancellation:
-                came.append(cancellation)
+                keep(came, cancellation)
     finally:
         tree.in_shields.discard(task)
-        if node._parent is None:
-            del tree.innermost[caller]
-        else:
-            tree.innermost[caller] = node._parent
-        tree.requests.hold_back(caller, settled, came, ours=node._owes)
-        del task, caller, came, node  # G11
+        tree.requests.hold_back(caller, settled, came, ours=bool(came))
+        del task, caller, came  # G11
 
 
 def _hide(task: asyncio.Task[Any], tree: Tree) -> None:

@@ -59,7 +59,7 @@ class Task(Node, Child[T_co]):
     def __init__(self, parent: Owner) -> None:
         self._parent = parent
         self._cancelled = False
-        self._asked = False
+        self._asked = 0
         self._anyio = None
 
     @property
@@ -68,7 +68,7 @@ class Task(Node, Child[T_co]):
         if not isinstance(native, Queued):
             return native
         if native.starting is None:
-            raise RuntimeError(f"{self!r} has no slot of its group's limit yet, so there is no native task")
+            raise RuntimeError(f"{self!r} has not got a slot of its group's limit, so there is no native task yet")
         tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
         return next(task for task in tasks if task.get_coro() is native.starting)
 

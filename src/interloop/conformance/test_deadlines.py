@@ -1037,7 +1037,7 @@ async def test_leaving_in_another_task_is_an_error_that_names_both_tasks_and_the
         tg.cancel()
 
     values = limited()
-    with suppress(ExceptionGroup):  # trio finds that the opener ends with a scope still open
+    with suppress(ExceptionGroup):  # the opener ends with a scope of its own open
         async with task_group() as tg:
             tg.create_task(opener(), name="the-opener")
             tg.create_task(closer(), name="the-closer")
