@@ -107,22 +107,27 @@ async def anyio_group() -> AsyncIterator[Any]:
 
 
 async def native_task(
-    fn: AsyncFn, *, shielded: bool = False, started: Callable[[Callable[[], object]], object] = id
+    fn: AsyncFn,
+    *,
+    shielded: bool = False,
+    fails: bool = False,
+    started: Callable[[Callable[[], object]], object] = id,
 ) -> None:
     """A task of asyncio's that is waited for, behind `asyncio.shield` or not; on trio a cancel scope.
 
     Args:
         fn: runs in the task.
         shielded: whether a cancellation of the caller leaves the task alone.
+        fails: whether an error of the task is raised.
         started: is called with what cancels the task.
     """
     if current_backend() == "trio":
         with trio.CancelScope(shield=shielded) as scope:
             started(scope.cancel)
-            await contained(fn)
+            await (fn() if fails else contained(fn))
         await trio.lowlevel.checkpoint_if_cancelled()
         return
-    task = asyncio.create_task(contained(fn))
+    task = asyncio.create_task(fn() if fails else contained(fn))
     started(task.cancel)
     waiting: Awaitable[object] = asyncio.shield(task) if shielded else asyncio.wait([task])
     try:
@@ -132,6 +137,8 @@ async def native_task(
             task.cancel()
         await shield(asyncio.wait([task]))
         raise
+    if fails and not task.cancelled():
+        task.result()
 
 
 def cancel_natively(task: Task[Any]) -> None:

@@ -211,7 +211,10 @@ class Interpreter:
         started = partial(self._cancel_native.__setitem__, task.id)
         try:
             await foreign.native_task(
-                partial(self._native, task, task.body), shielded=task.shielded, started=started
+                partial(self._native, task, task.body),
+                shielded=task.shielded,
+                fails=task.fails,
+                started=started,
             )
         finally:
             del self._cancel_native[task.id]
@@ -226,14 +229,16 @@ class Interpreter:
         async with foreign.anyio_group() as native:
             self._create_native[group.id] = native.start_soon
             self._cancel_anyio[group.id] = native.cancel_scope.cancel
-            await foreign.contained(partial(self._block, group.body))
+            body = partial(self._block, group.body)
+            await (body() if group.fails else foreign.contained(body))
 
     async def NativeChild(self, child: p.NativeChild) -> None:
         body = partial(self._native, child, child.body)
         self._create_native[child.group](body if child.fails else partial(foreign.contained, body))
 
     async def AnyioTimeout(self, timeout: p.AnyioTimeout) -> None:
-        with (anyio.fail_after if timeout.raises else anyio.move_on_after)(timeout.seconds) as scope:
+        open_scope = anyio.fail_after if timeout.raises else anyio.move_on_after
+        with open_scope(timeout.seconds, shield=timeout.shield) as scope:
             self._cancel_anyio[timeout.id] = scope.cancel
             await self._block(timeout.body)
 

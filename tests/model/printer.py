@@ -181,6 +181,7 @@ class _Printer:
 
     def NativeTask(self, task: p.NativeTask) -> tuple[str, str]:
         given = "shielded=True" if task.shielded else f"started=partial(setitem, cancels, {task.id})"
+        given += ", fails=True" * task.fails
         code = f"await native_task(native{task.id}, {given})\n"
         if not task.shielded:
             code = _under("try:", code) + _under("finally:", f"del cancels[{task.id}]\n")
@@ -193,7 +194,8 @@ class _Printer:
     def AnyioGroup(self, group: p.AnyioGroup) -> str:
         head = f"async with anyio_group() as anyio{group.id}:"
         names = f"cancels[{group.id}], create{group.id} = anyio{group.id}.cancel_scope.cancel, anyio{group.id}.start_soon\n"
-        return _under(head, names + self._contained(group.body))
+        body = self.block(group.body) if group.fails else self._contained(group.body)
+        return _under(head, names + body)
 
     def _contained(self, body: p.Block) -> str:
         return _under("with suppress(Exception):", self.block(body))
@@ -204,7 +206,8 @@ class _Printer:
 
     def AnyioTimeout(self, timeout: p.AnyioTimeout) -> str:
         name = "fail_after" if timeout.raises else "move_on_after"
-        head = f"with anyio.{name}({timeout.seconds!r}) as anyio{timeout.id}:"
+        shield = ", shield=True" * timeout.shield
+        head = f"with anyio.{name}({timeout.seconds!r}{shield}) as anyio{timeout.id}:"
         return _under(head, f"cancels[{timeout.id}] = anyio{timeout.id}.cancel\n" + self.block(timeout.body))
 
     def AnyioShield(self, shield: p.AnyioShield) -> str:

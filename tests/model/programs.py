@@ -162,9 +162,10 @@ class WaitFor(Statement):
 
 @dataclass(frozen=True, slots=True)
 class NativeTask(Statement):
-    """A task of asyncio's that is waited for, behind `asyncio.shield` or not."""
+    """A task of asyncio's that is waited for, behind `asyncio.shield` or not; `fails`: its error is raised."""
 
     shielded: bool
+    fails: bool
     body: Block
 
 
@@ -178,6 +179,9 @@ class NativeGroup(Statement):
 
 @dataclass(frozen=True, slots=True)
 class AnyioGroup(Statement):
+    """`anyio.create_task_group()`; `fails`: errors come out of the body and the children."""
+
+    fails: bool
     body: Block
 
 
@@ -192,10 +196,11 @@ class NativeChild(Statement):
 
 @dataclass(frozen=True, slots=True)
 class AnyioTimeout(Statement):
-    """`anyio.fail_after` or `anyio.move_on_after`."""
+    """`anyio.fail_after` or `anyio.move_on_after`, with `shield=True` or without."""
 
     seconds: float
     raises: bool
+    shield: bool
     body: Block
 
 
@@ -265,7 +270,7 @@ def is_foreign(statement: Statement) -> bool:
 
 
 # Before 3.13 an asyncio.TaskGroup leaves a request for cancellation behind, or loses one, when there are errors.
-NATIVE_GROUPS_FAIL = sys.version_info >= (3, 13)
+NATIVE_GROUPS_KEEP_REQUESTS = sys.version_info >= (3, 13)
 DEPTH = 6
 
 
@@ -290,7 +295,11 @@ class Place:
         left: whether it belongs to what is left to the end of `asyncio.run`, and no shield is between.
         no_native_tasks: whether the end of `asyncio.run` would cancel them inside a shield.
         hidden: whether scopes are around that are not interloop's, and no shield between.
-        prompt: whether everything has to end at the instant at which it is cancelled.
+        innermost_foreign: of the scopes around it in its own task, and no shield between.
+        unwinding: groups whose children asyncio cancels when their body has unwound, this place being in that body.
+        unwinding_further: likewise, this place being in a task that the body waits for.
+        prompt: whether an error and a cancellation must not meet: everything here, in every task, ends at the
+            instant at which it is cancelled, and without an error; and an error is raised at an instant of its own.
         depth: how many blocks there may be inside it.
     """
 
@@ -310,6 +319,9 @@ class Place:
     left: bool = False
     no_native_tasks: bool = False
     hidden: bool = False
+    innermost_foreign: int = 0
+    unwinding: tuple[int, ...] = ()
+    unwinding_further: tuple[int, ...] = ()
     prompt: bool = False
     depth: int = DEPTH
 
@@ -319,11 +331,14 @@ class Place:
         return self.native or self.anyio
 
     @property
-    def open_groups(self) -> tuple[int, ...]:
-        return tuple(group for group in self.groups if group not in self.closed)
+    def all_unwinding(self) -> tuple[int, ...]:
+        return self.unwinding + self.unwinding_further
 
     def inside(self, **changes: Any) -> Place:
         return replace(self, depth=self.depth - 1, **changes)
+
+    def in_other_task(self) -> dict[str, Any]:
+        return {"unwinding": (), "unwinding_further": self.all_unwinding}
 
     def in_native_task(self, **changes: Any) -> Place:
         """In a task that interloop did not create."""
@@ -331,8 +346,10 @@ class Place:
             far=(*self.far, *self.groups, *self.deadlines, *self.tasks, *self.anyio_scopes),
             native_groups=(),
             hidden=True,
+            innermost_foreign=0,
             cleanup=False,
             silent=False,
+            **self.in_other_task(),
             **{"native": True, "anyio": False, "caught": True, **changes},
         )
 
@@ -373,18 +390,24 @@ class Author:
         self._group_of_task: dict[int, int] = {}
         self._cancelled_natively: list[int] = []  # tasks that may be
         self._native_tasks: list[int] = []
+        self._with_children: set[int] = set()  # groups, asyncio's and anyio's too
+        self._delayed: set[int] = (
+            set()
+        )  # groups whose body may wait for what does not end when it is cancelled
 
     def block(self, place: Place) -> Block:
         statements: list[Statement] = []
         while self._times < MOST_TIMES - ROOM_TO_END:
             waits = not (place.cleanup or place.must_end)
+            prompt = self._must_end_promptly(place)
+            open_groups = self._open_groups(place)
             write = self._pick(
                 _choices(
                     tasks=bool(self._tasks_to_cancel(place)),
                     tasks_to_wait_for=bool(self._tasks_to_wait_for(place)),
                     groups=place.groups != (),
-                    open_groups=place.open_groups != (),
-                    groups_to_start_in=any(group not in place.far for group in place.open_groups),
+                    open_groups=open_groups != [],
+                    groups_to_start_in=any(group not in place.far for group in open_groups),
                     deadlines=place.deadlines != (),
                     cleanup=place.cleanup,
                     silent=place.silent,
@@ -395,10 +418,11 @@ class Author:
                     foreign_here=place.foreign,
                     native_here=place.native,
                     anyio_here=place.anyio,
-                    prompt=place.prompt,
+                    prompt=prompt,
+                    errors_alone=place.prompt,
                     left=place.left,
                     no_native_tasks=place.no_native_tasks,
-                    native_groups=place.native_groups != (),
+                    native_groups=self._open_native_groups(place) != [],
                     anyio_scopes=place.anyio_scopes != (),
                     cancelled_natively=self._cancelled_natively != [],
                     native_tasks=self._native_tasks != [],
@@ -430,12 +454,27 @@ class Author:
     def _not_fresh(self, place: Place) -> list[Statement]:
         return self.sleep(place) if self._moment is Moment.FRESH else []
 
+    def _must_end_promptly(self, place: Place) -> bool:
+        return place.prompt or not self._with_children.isdisjoint(place.all_unwinding)
+
+    def _open_groups(self, place: Place) -> list[int]:
+        closed = {*place.closed, *self._delayed, *(place.all_unwinding if place.cleanup else ())}
+        return [group for group in place.groups if group not in closed]
+
+    def _open_native_groups(self, place: Place) -> list[int]:
+        return [group for group in place.native_groups if group not in self._delayed]
+
+    def _delays(self, place: Place) -> None:
+        self._delayed.update(place.unwinding_further)
+
     def _joined(self) -> None:
         if self._moment is Moment.ALONE:
             self._moment = Moment.JOINED
 
     def sleep(self, place: Place, coarse: int = 0) -> list[Statement]:
         self._moment = Moment.ALONE
+        if place.cleanup:
+            self._delays(place)
         return [Sleep(self._new_id(), self._seconds(coarse), place.cleanup)]
 
     def sleep_forever(self, _: Place) -> list[Statement]:
@@ -448,7 +487,8 @@ class Author:
         return [*self._not_fresh(place), CurrentDeadline(self._new_id())]
 
     def raise_(self, place: Place, error: type[Exception]) -> list[Statement]:
-        return [*self._not_fresh(place), Raise(self._new_id(), error)]
+        before = self._alone(place) if place.prompt else self._not_fresh(place)
+        return [*before, Raise(self._new_id(), error)]
 
     def cancel_group(self, place: Place) -> list[Statement]:
         group = self._pick(place.groups[::-1])
@@ -458,10 +498,10 @@ class Author:
     def _after_act(self, place: Place, scope: int) -> list[Statement]:
         """After the cancellation of a scope around: a sleep where it is not known in the task at once.
 
-        In clean-up a scope of somebody else's could be left before the task is told: it would take the
-        cancellation that is under way for its own alone.
+        In clean-up a scope of somebody else's inside that one could be left before the task is told: it would take
+        the cancellation that is under way for its own alone.
         """
-        if scope in place.far or (place.cleanup and place.foreign):
+        if scope in place.far or (place.cleanup and scope < place.innermost_foreign):
             return self.sleep(place)
         self._joined()
         return []
@@ -500,11 +540,12 @@ class Author:
     def create_task(
         self, place: Place, background: bool, cancelled_natively: bool = False
     ) -> list[Statement]:
-        group = self._pick(place.open_groups[::-1])
+        group: int = self._pick(tuple(self._open_groups(place)[::-1]))
         orderly = background or self._limits[group] is not None
         before = self._alone(place) if orderly else self._not_fresh(place)
         task = self._new_id()
         self._group_of_task[task] = group
+        self._with_children.add(group)
         if cancelled_natively:
             self._cancelled_natively.append(task)
         body = self._body_of_task(task, group, place, native=cancelled_natively)
@@ -512,9 +553,11 @@ class Author:
 
     def start(self, place: Place, calls_started: bool) -> list[Statement]:
         before = self._alone(place)
-        groups = [group for group in place.open_groups if group not in place.far]
+        groups = [group for group in self._open_groups(place) if group not in place.far]
         task, group = self._new_id(), self._pick(tuple(groups[::-1]))
-        body = self._body_of_task(task, group, place, calls_started, prompt=place.prompt)
+        self._with_children.add(group)
+        prompt = place.prompt or place.all_unwinding != ()  # this task waits for that one
+        body = self._body_of_task(task, group, place, calls_started, prompt=prompt)
         return [*before, Start(task, group, body), *self.sleep(place)]
 
     def _body_of_task(
@@ -552,18 +595,23 @@ class Author:
     ) -> list[Statement]:
         group = self._new_id()
         inside = place.inside(groups=(*place.groups, group), cleanup=False, caught=False, silent=False)
-        self._group_bodies[group] = replace(inside, anyio=False, native_groups=())
+        self._group_bodies[group] = replace(
+            inside, anyio=False, native_groups=(), innermost_foreign=0, **place.in_other_task()
+        )
         self._limits[group] = limit
         if childless:
             inside = replace(inside, closed=(*place.closed, group))
         elif place.foreign:
-            inside = replace(inside, prompt=True)
+            inside = replace(inside, unwinding=(*place.unwinding, group))
         body = self.block(inside)
         body += tuple(self._not_fresh(inside))  # to leave it is a checkpoint
         self._joined()
         return [Group(group, limit, defer_errors, body)]
 
     def deadline(self, place: Place, coarse: int | None, suppress: bool) -> list[Statement]:
+        return self._deadline(place, coarse, suppress, cleanup=False)
+
+    def _deadline(self, place: Place, coarse: int | None, suppress: bool, cleanup: bool) -> list[Statement]:
         before = self._alone(place) if coarse is None else []  # to expire at once is an act
         deadline = self._new_id()
         if coarse is None:
@@ -571,15 +619,20 @@ class Author:
             seconds = 0.0
         else:
             seconds = self._seconds(coarse)
-        body = self.block(place.inside(deadlines=(*place.deadlines, deadline), cleanup=False))
+        body = self.block(place.inside(deadlines=(*place.deadlines, deadline), cleanup=cleanup))
         self._joined()
         return [*before, Deadline(deadline, seconds, suppress, body)]
 
     def shield(self, place: Place, coarse: int | None) -> list[Statement]:
         shield = self._new_id()
         timeout = None if coarse is None else self._seconds(coarse)
+        self._delays(place)
         body = self.block(
             place.inside(
+                closed=(*place.closed, *place.all_unwinding),
+                unwinding=(),
+                unwinding_further=(),
+                innermost_foreign=0,
                 cleanup=False,
                 caught=False,
                 must_end=timeout is None,
@@ -595,7 +648,7 @@ class Author:
         return [Shield(shield, timeout, body)]
 
     def finally_(self, place: Place) -> list[Statement]:
-        before = self._not_fresh(place) if place.prompt else []
+        before = self._not_fresh(place) if place.prompt or place.all_unwinding else []
         return [*before, *self._finally(place)]
 
     def _finally(self, place: Place) -> list[Statement]:
@@ -619,27 +672,53 @@ class Author:
         self._moment = moment  # if nothing was caught
         return [ExceptStar(statement, error, body, handler)]
 
-    def _scope(self, place: Place) -> list[Statement]:
-        """Before a scope of somebody else's: no cancellation of somebody else's is held back."""
-        return self._alone(place) if place.foreign else []
+    def group_in_cleanup(self, place: Place, error: type[Exception]) -> list[Statement]:
+        """One without children, whose body fails: to leave it is a checkpoint otherwise, and who comes there cancelled
+        has been told already on asyncio."""
+        group = self._new_id()
+        inside = place.inside(
+            groups=(*place.groups, group), closed=(*place.closed, group), caught=False, silent=False
+        )
+        self._group_bodies[group] = inside
+        self._limits[group] = None
+        body = self.block(inside)
+        if not (body and ends_block(body[-1])):
+            body += tuple(self.raise_(inside, error))
+        self._joined()
+        return [Group(group, None, False, body)]
+
+    def deadline_in_cleanup(self, place: Place, coarse: int | None, suppress: bool) -> list[Statement]:
+        """Whether it is born cancelled shows nowhere: all awaits in it are shielded."""
+        return self._deadline(place, coarse, suppress, place.cleanup)
+
+    def _scope(self, place: Place) -> tuple[list[Statement], Block]:
+        """What comes before a scope of somebody else's, and first in it.
+
+        Two cancellations of somebody else's must not meet there: one that was held back, and that of the scope.
+        """
+        if not place.foreign or place.cleanup or self._moment is Moment.ALONE:
+            return [], ()
+        if self._moment is Moment.JOINED and self._draw(_below(2)):
+            return [], (Checkpoint(self._new_id()),)
+        return self.sleep(place), ()
 
     def native_timeout(self, place: Place, coarse: int) -> list[Statement]:
-        before = self._scope(place)
+        before, first = self._scope(place)
         timeout, seconds = self._new_id(), self._seconds(coarse)
-        body = self.block(place.inside(native=True, hidden=True))
+        body = self.block(place.inside(native=True, hidden=True, innermost_foreign=timeout))
         self._joined()
-        return [*before, NativeTimeout(timeout, seconds, body)]
+        return [*before, NativeTimeout(timeout, seconds, (*first, *body))]
 
     def wait_for(self, place: Place, coarse: int) -> list[Statement]:
-        before = self._scope(place)
+        before, first = self._scope(place)
         timeout, seconds = self._new_id(), self._seconds(coarse)
         if WAIT_FOR_MAKES_A_TASK:
             before += self._not_fresh(place)
             body = self._fresh_body(place.in_native_task(prompt=True))
         else:
-            body = self.block(place.inside(native=True, hidden=True))
+            body = self.block(place.inside(native=True, hidden=True, innermost_foreign=timeout))
         self._joined()
-        return [*before, WaitFor(timeout, seconds, body)]
+        return [*before, WaitFor(timeout, seconds, (*first, *body))]
 
     def _fresh_body(self, place: Place) -> Block:
         self._moment = Moment.FRESH
@@ -648,45 +727,55 @@ class Author:
             body += tuple(self._not_fresh(place))
         return body
 
-    def native_task(self, place: Place, shielded: bool) -> list[Statement]:
+    def native_task(self, place: Place, shielded: bool, fails: bool = False) -> list[Statement]:
         before = self._not_fresh(place)
         task = self._new_id()
-        if not shielded:
+        inside = place.in_native_task(must_end=place.must_end or shielded)
+        if shielded:
+            self._delays(place)
+            inside = replace(inside, closed=(*place.closed, *place.all_unwinding), unwinding_further=())
+        else:
             self._native_tasks.append(task)
-        body = self._fresh_body(place.in_native_task(must_end=place.must_end or shielded))
+        if fails:
+            inside = replace(inside, prompt=True, caught=place.caught)
+        body = self._fresh_body(inside)
         self._moment = Moment.JOINED
-        return [*before, NativeTask(task, shielded, body)]
+        return [*before, NativeTask(task, shielded, fails, body)]
 
     def native_group(self, place: Place, fails: bool) -> list[Statement]:
-        before = self._scope(place)
+        before, first = self._scope(place)
         group = self._new_id()
         inside = place.inside(
             native=True,
             hidden=True,
-            prompt=True,
             caught=not fails,
             silent=False,
+            innermost_foreign=group,
             native_groups=(*place.native_groups, group),
+            unwinding=(*place.unwinding, group),
+            prompt=place.prompt or (fails and not NATIVE_GROUPS_KEEP_REQUESTS),
         )
-        self._group_bodies[group] = replace(place, caught=not fails)
+        self._group_bodies[group] = replace(place, caught=not fails, prompt=inside.prompt)
         body = self._body_of_native_group(inside)
-        return [*before, NativeGroup(group, fails, body)]
+        return [*before, NativeGroup(group, fails, (*first, *body))]
 
-    def anyio_group(self, place: Place) -> list[Statement]:
-        before = self._scope(place)
+    def anyio_group(self, place: Place, fails: bool) -> list[Statement]:
+        before, first = self._scope(place)
         group = self._new_id()
         inside = place.inside(
             anyio=True,
             hidden=True,
-            prompt=True,
-            caught=True,
+            caught=not fails,
             silent=False,
+            innermost_foreign=group,
             native_groups=(*place.native_groups, group),
             anyio_scopes=(*place.anyio_scopes, group),
+            unwinding=(*place.unwinding, group),
+            prompt=place.prompt or fails,
         )
-        self._group_bodies[group] = replace(place, caught=True, anyio=True)
+        self._group_bodies[group] = replace(place, caught=not fails, anyio=True, prompt=inside.prompt)
         body = self._body_of_native_group(inside)
-        return [*before, AnyioGroup(group, body)]
+        return [*before, AnyioGroup(group, fails, (*first, *body))]
 
     def _body_of_native_group(self, inside: Place) -> Block:
         body = self.block(inside)
@@ -696,7 +785,8 @@ class Author:
 
     def native_child(self, place: Place) -> list[Statement]:
         before = self._alone(place)
-        group: int = self._pick(place.native_groups[::-1])
+        group: int = self._pick(tuple(self._open_native_groups(place)[::-1]))
+        self._with_children.add(group)
         around = self._group_bodies[group]
         of_anyio = around.anyio and group in place.anyio_scopes
         scopes = (*around.anyio_scopes, group) if of_anyio else around.anyio_scopes
@@ -708,18 +798,33 @@ class Author:
         # asyncio's groups cancel a child that has not begun, which then never does
         return [*before, NativeChild(child, group, not around.caught, body), *self.sleep(place)]
 
-    def anyio_timeout(self, place: Place, coarse: int, raises: bool) -> list[Statement]:
-        before = self._scope(place)
+    def anyio_timeout(self, place: Place, coarse: int, raises: bool, shield: bool = False) -> list[Statement]:
+        before, first = self._scope(place)
         scope, seconds = self._new_id(), self._seconds(coarse)
-        body = self.block(place.inside(anyio=True, hidden=True, anyio_scopes=(*place.anyio_scopes, scope)))
+        inside = place.inside(
+            anyio=True, hidden=True, innermost_foreign=scope, anyio_scopes=(*place.anyio_scopes, scope)
+        )
+        if shield:
+            inside = self._in_anyio_shield(inside)
+        body = self.block(inside)
         self._joined()
-        return [*before, AnyioTimeout(scope, seconds, raises, body)]
+        return [*before, AnyioTimeout(scope, seconds, raises, shield, (*first, *body))]
 
     def anyio_shield(self, place: Place) -> list[Statement]:
         shield = self._new_id()
-        body = self.block(place.inside(must_end=True, anyio=False, hidden=True))
+        body = self.block(self._in_anyio_shield(place.inside(must_end=True, anyio=False, hidden=True)))
         self._joined()
         return [AnyioShield(shield, body)]
+
+    def _in_anyio_shield(self, inside: Place) -> Place:
+        self._delays(inside)
+        return replace(
+            inside,
+            closed=(*inside.closed, *inside.all_unwinding),
+            native_groups=(),
+            unwinding=(),
+            unwinding_further=(),
+        )
 
     def cancel_natively(self, place: Place) -> list[Statement]:
         task: int = self._pick(tuple(self._cancelled_natively[::-1]))
@@ -770,6 +875,7 @@ def _choices(
     native_here: bool,
     anyio_here: bool,
     prompt: bool,
+    errors_alone: bool,
     left: bool,
     no_native_tasks: bool,
     native_groups: bool,
@@ -784,7 +890,8 @@ def _choices(
     acts = not (cleanup and prompt)
     if acts:
         choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
-    if not silent:
+    may_raise = not silent and not (cleanup and errors_alone)
+    if may_raise:
         raising = [partial(Author.raise_, error=error) for error in (ValueError, KeyError)]
         choices += raising * (10 if cleanup else 3)
     if not hidden:
@@ -812,11 +919,11 @@ def _choices(
     if opens:
         groups_to_open = [
             partial(Author.group, limit=limit, defer_errors=defer)
-            for defer in (False, True)
+            for defer in ((False,) if errors_alone else (False, True))
             for limit in (None, 1, 2)
         ]
         if foreign_here and not prompt:
-            groups_to_open += [partial(Author.group, limit=None, defer_errors=False, childless=True)] * 6
+            groups_to_open += [partial(Author.group, limit=None, defer_errors=False, childless=True)] * 2
         deadlines_to_open = [
             partial(Author.deadline, coarse=coarse, suppress=suppress)
             for suppress in (False, True)
@@ -831,6 +938,18 @@ def _choices(
                 *((deadline, TimeoutError) for deadline in deadlines_to_open[:4]),
             )
         ]
+    if deep and cleanup and foreign_here and acts:
+        choices += [
+            partial(Author.deadline_in_cleanup, coarse=coarse, suppress=suppress)
+            for suppress in (False, True)
+            for coarse in (0, 1, None)
+        ]
+        groups_in_cleanup = [
+            partial(Author.group_in_cleanup, error=error) for error in (ValueError, KeyError)
+        ]
+        choices += [partial(Author.caught, write=group, error=Exception) for group in groups_in_cleanup] * 2
+        if may_raise:
+            choices += groups_in_cleanup * 2
     if deep:
         choices += [Author.finally_] * 6
         choices += [
@@ -843,7 +962,7 @@ def _choices(
         )
     if foreign:
         choices += _foreign_choices(
-            opens=opens and not cleanup,
+            opens=deep and (acts if cleanup else True),
             deep=deep,
             cleanup=cleanup,
             acts=acts,
@@ -851,6 +970,7 @@ def _choices(
             native_here=native_here,
             anyio_here=anyio_here,
             prompt=prompt,
+            errors_alone=errors_alone,
             left=left,
             no_native_tasks=no_native_tasks,
             native_groups=native_groups,
@@ -872,6 +992,7 @@ def _foreign_choices(
     native_here: bool,
     anyio_here: bool,
     prompt: bool,
+    errors_alone: bool,
     left: bool,
     no_native_tasks: bool,
     native_groups: bool,
@@ -891,20 +1012,21 @@ def _foreign_choices(
         choices += [Author.native_child] * 40
     if not opens:
         return choices
+    tasks = not (no_native_tasks or cleanup)
     if "timeout" in foreign:
         choices += [partial(Author.native_timeout, coarse=coarse) for coarse in (0, 1, 2, 3)] * 2
-    if "wait_for" in foreign and not (WAIT_FOR_MAKES_A_TASK and (anyio_here or no_native_tasks)):
+    if "wait_for" in foreign and not (WAIT_FOR_MAKES_A_TASK and (anyio_here or not tasks)):
         choices += [partial(Author.wait_for, coarse=coarse) for coarse in (0, 1, 3)]
-    if "native-task" in foreign and not no_native_tasks:
-        choices += [partial(Author.native_task, shielded=False)] * 3
-    if "asyncio.shield" in foreign and not (no_native_tasks or prompt or left):
-        choices += [partial(Author.native_task, shielded=True)] * 2
-    if "native-group" in foreign and not no_native_tasks:
+    if "native-task" in foreign and tasks:
         choices += [
-            partial(Author.native_group, fails=fails) for fails in (False, *[True] * NATIVE_GROUPS_FAIL)
-        ] * 3
-    if "anyio-group" in foreign and not no_native_tasks:
-        choices += [Author.anyio_group] * 4
+            partial(Author.native_task, shielded=False, fails=fails) for fails in (False, False, True)
+        ]
+    if "asyncio.shield" in foreign and tasks and not (prompt or left):
+        choices += [partial(Author.native_task, shielded=True)] * 2
+    if "native-group" in foreign and tasks:
+        choices += [partial(Author.native_group, fails=fails) for fails in (False, True)] * 3
+    if "anyio-group" in foreign and tasks:
+        choices += [partial(Author.anyio_group, fails=fails) for fails in (False, True)] * 3
     if "anyio-timeout" in foreign:
         choices += [
             partial(Author.anyio_timeout, coarse=coarse, raises=raises)
@@ -913,6 +1035,10 @@ def _foreign_choices(
         ]
     if "anyio-shield" in foreign and not (native_here or prompt):
         choices += [Author.anyio_shield] * 3
+        choices += [
+            partial(Author.anyio_timeout, coarse=coarse, raises=raises, shield=True)
+            for coarse, raises in ((0, True), (1, False), (3, True))
+        ]
     return choices
 
 
