@@ -141,7 +141,7 @@ NEVER = 3600.0
 def main() -> None:
     columns = []
     for run in runners().values():
-        with serving(NEVER, 1.0, 0.0) as servers:
+        with serving(NEVER, 10.0, 0.0) as servers:
             addresses = [nobody_listens(), *[server.address for server in servers]]
             began = time.perf_counter()
             with run(partial(happy_eyeballs, addresses, 0.2)) as winner:
@@ -149,7 +149,7 @@ def main() -> None:
                 won = winner.getpeername()
                 fates = ["refused", *[fate(server, server.address == won) for server in servers]]
         columns.append([*fates, f"{took:.1f} s"])
-    rows = ["nobody listens", "accepts and never answers", "answers after 1 s", "answers at once", "took"]
+    rows = ["nobody listens", "accepts and never answers", "answers after 10 s", "answers at once", "took"]
     table = Table("tried in this order", *runners(), box=box.SIMPLE_HEAD)
     for row, *cells in zip(rows, *columns, strict=True):
         table.add_row(row, *cells)
@@ -159,7 +159,7 @@ def main() -> None:
 def fate(server: Server, won: bool) -> str:
     if won:
         return "won"
-    return "closed" if server.left.wait(1) else "left open"
+    return "closed" if server.left.wait(10) else "left open"
 
 
 if __name__ == "__main__":

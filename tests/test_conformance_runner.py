@@ -16,8 +16,6 @@ import pytest
 
 import interloop.conformance as conformance_suite
 
-pytestmark = pytest.mark.timeout(120)
-
 CONFORMS, FAILED, USAGE = 0, 1, 2
 TESTS_OF_W2 = 10
 
@@ -46,6 +44,16 @@ HOSTS = dedent(
 
     declares_w2.deviations = {"W2": "it takes any number"}
 
+    def declares_in_vain(async_fn):
+        good(async_fn)
+
+    declares_in_vain.deviations = {"W2": "it took any number once", "W1": "not looked at"}
+
+    def declares_no_rule(async_fn):
+        good(async_fn)
+
+    declares_no_rule.deviations = {"W2": "it takes any number", "W77": "no such rule"}
+
     def once(name):
         try:
             pathlib.Path(name).touch(exist_ok=False)
@@ -53,9 +61,27 @@ HOSTS = dedent(
             return False
         return True
 
-    def hangs_once(async_fn):
-        if once("hung"):
+    def in_the_test_with_nan():
+        return "-nan] (call)" in os.environ["PYTEST_CURRENT_TEST"]
+
+    def hangs(async_fn):
+        if in_the_test_with_nan():
             time.sleep(600)
+        good(async_fn)
+
+    def hangs_once(async_fn):
+        if in_the_test_with_nan() and once("hung"):
+            time.sleep(600)
+        good(async_fn)
+
+    def is_late_once(async_fn):
+        if in_the_test_with_nan() and once("was_late"):
+            raise OSError("too much else to do")
+        good(async_fn)
+
+    def is_late(async_fn):
+        if in_the_test_with_nan():
+            raise OSError("too much else to do")
         good(async_fn)
 
     def dies_once(async_fn):
@@ -69,6 +95,24 @@ HOSTS = dedent(
     no_function = 7
     """
 )
+
+
+# In every process, before anything else.
+ON_A_BUSY_MACHINE = """
+import sys
+from their_hosts import in_the_test_with_nan, once
+import interloop.testing._hosts as hosts
+
+class LateOnce(hosts.VirtualTimeLoop):
+    def __init__(self):
+        if in_the_test_with_nan() and once("was_late"):
+            raise OSError("too much else to do")
+        super().__init__()
+
+hosts.VirtualTimeLoop = LateOnce
+if sys.orig_argv[-1].endswith("program.py") and once("a_process_was_late"):
+    sys.exit("too much else to do")
+"""
 
 
 def conformance(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -138,6 +182,21 @@ def test_a_declared_deviation_is_no_failure(tmp_path: Path) -> None:
     assert cell["failed"] == TESTS_OF_W2 - 1
 
 
+def test_a_declared_deviation_whose_tests_all_pass_is_warned_of(tmp_path: Path) -> None:
+    name = "their_hosts:declares_in_vain"
+    run = conformance(
+        tmp_path, "--host", name, "--rule", "W2", "--json", "report.json", "--html", "page.html"
+    )
+    assert run.returncode == CONFORMS
+    warning = f"warning: W2 on {name} is declared as a deviation, but every test of it passes"
+    assert warning in run.stdout
+    assert "warning: W1" not in run.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["needless_deviations"] == [{"host": name, "rule": "W2"}]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("but every test of it passes") == 1
+
+
 def test_a_host_that_never_runs_the_function(tmp_path: Path) -> None:
     code, report = report_of(tmp_path, "--host", "their_hosts:forgetful")
     assert code == FAILED
@@ -146,12 +205,12 @@ def test_a_host_that_never_runs_the_function(tmp_path: Path) -> None:
 
 
 def test_a_test_that_hangs_fails_and_the_others_run(tmp_path: Path) -> None:
-    code, report = report_of(tmp_path, "--host", "their_hosts:hangs_once", "--timeout", "5")
+    code, report = report_of(tmp_path, "--host", "their_hosts:hangs", "--timeout", "10")
     assert code == FAILED
-    assert report["cells"]["W2"]["their_hosts:hangs_once"]["passed"] == TESTS_OF_W2 - 1
+    assert report["cells"]["W2"]["their_hosts:hangs"]["passed"] == TESTS_OF_W2 - 1
     [failure] = report["failures"]
-    assert failure["message"] == "Timeout (0:00:06)!"
-    assert "in hangs_once" in failure["details"]
+    assert failure["message"] == "Timeout (0:00:11)!"
+    assert "in hangs" in failure["details"]
 
 
 def test_a_process_that_dies_is_a_failure_and_the_others_run(tmp_path: Path) -> None:
@@ -159,6 +218,76 @@ def test_a_process_that_dies_is_a_failure_and_the_others_run(tmp_path: Path) -> 
     assert code == FAILED
     assert report["cells"]["W2"]["their_hosts:dies_once"]["passed"] == TESTS_OF_W2 - 1
     assert [failure["message"] for failure in report["failures"]] == ["the process ended with exit code 0"]
+
+
+LATE = "test_waiting.py::test_a_negative_or_nan_sleep_is_refused[their_hosts:is_late_once-nan]"
+
+
+def test_a_test_in_real_time_that_failed_is_run_again_alone(tmp_path: Path) -> None:
+    code, report = report_of(tmp_path, "--host", "their_hosts:is_late_once")
+    assert code == CONFORMS
+    assert report["cells"]["W2"]["their_hosts:is_late_once"]["passed"] == TESTS_OF_W2
+    [again] = report["run_again"]
+    assert (again["test"], again["outcome"], again["tick"]) == (LATE, "passed", 0.2)
+    assert again["first_failure"] == "OSError: too much else to do"
+
+
+def test_the_report_says_which_tests_were_run_again(tmp_path: Path) -> None:
+    options = ["--host", "their_hosts:is_late_once", "--rule", "W2", "--html", "page.html"]
+    run = conformance(tmp_path, *options)
+    assert run.returncode == CONFORMS
+    how = "passed when run again alone with a tick of 0.2 s; at first: OSError: too much else to do"
+    assert f"run again: {LATE}: {how}" in run.stdout
+    assert f"<code>{LATE}</code>: {how}" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_test_that_fails_again_is_a_failure(tmp_path: Path) -> None:
+    code, report = report_of(tmp_path, "--host", "their_hosts:is_late")
+    assert code == FAILED
+    [failure], [again] = report["failures"], report["run_again"]
+    assert failure["test"] == again["test"]
+    assert again["outcome"] == "failed"
+
+
+def test_a_test_that_hung_once_is_run_again(tmp_path: Path) -> None:
+    code, report = report_of(tmp_path, "--host", "their_hosts:hangs_once", "--timeout", "10")
+    assert code == CONFORMS
+    assert [again["first_failure"] for again in report["run_again"]] == ["Timeout (0:00:11)!"]
+
+
+def test_a_test_in_virtual_time_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_busy_machine(tmp_path, monkeypatch)
+    code, report = report_of(tmp_path, "--host", "asyncio")
+    assert code == FAILED
+    assert [failure["message"] for failure in report["failures"]] == ["OSError: too much else to do"]
+    assert report["run_again"] == []
+
+
+def test_a_test_that_waits_for_a_process_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_busy_machine(tmp_path, monkeypatch)
+    run = conformance(tmp_path, "--host", "asyncio", "--rule", "N6", "--json", "report.json")
+    assert run.returncode == CONFORMS
+    [again] = json.loads((tmp_path / "report.json").read_text())["run_again"]
+    assert (again["rules"], again["tick"]) == (["N6"], None)
+
+
+def on_a_busy_machine(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (directory / "sitecustomize.py").write_text(ON_A_BUSY_MACHINE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(directory), *sys.path]))
+
+
+def test_the_tick_of_hosts_with_real_time_can_be_set(tmp_path: Path) -> None:
+    test = """
+        from interloop.conformance import rule
+
+        @rule("W1")
+        def test_the_tick(host, tick):
+            assert tick == (1.0 if host.virtual else 0.125)
+        """
+    run = with_plain_pytest(tmp_path, test, "--host=asyncio", "--host=their_hosts:good", "--tick=0.125")
+    assert "2 passed" in run.stdout
 
 
 def test_a_host_that_keeps_dying_is_given_up(tmp_path: Path) -> None:
@@ -204,6 +333,10 @@ def test_a_rule_about_the_other_backend_is_not_counted(tmp_path: Path) -> None:
         (["--host", "no_such_module:run"], "cannot import the host 'no_such_module:run'"),
         (["--host", "their_hosts:nothing"], "cannot import the host 'their_hosts:nothing'"),
         (["--host", "their_hosts:no_function"], "'their_hosts:no_function' is 7, which cannot be called"),
+        (
+            ["--host", "their_hosts:declares_no_rule"],
+            "'their_hosts:declares_no_rule' declares deviations: no such rule: W77; there are D1, D2, ",
+        ),
         (["--rule", "Z9"], "no rule 'Z9'; there are D1, D2, "),
         (["--timeout", "0"], "'0' is not a positive number of seconds"),
         (["--timeout", "soon"], "'soon' is not a positive number of seconds"),
@@ -240,7 +373,7 @@ def test_the_users_configuration_is_not_picked_up(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("test", "message"),
     [
-        ("def test_it(): pass", "without a @rule: test_wrong.py::test_it[asyncio]"),
+        ("def test_it(): pass", "without a @rule: test_it.py::test_it[asyncio]"),
         (
             """
             import pytest
@@ -250,7 +383,7 @@ def test_the_users_configuration_is_not_picked_up(tmp_path: Path, monkeypatch: p
             @pytest.mark.parametrize("value", [object()], ids=repr)
             def test_it(value): pass
             """,
-            "with an address in the id, give `ids`: test_wrong.py::test_it[asyncio-<object object at 0x",
+            "with an address in the id, give `ids`: test_it.py::test_it[asyncio-<object object at 0x",
         ),
         (
             """
@@ -264,13 +397,18 @@ def test_the_users_configuration_is_not_picked_up(tmp_path: Path, monkeypatch: p
     ],
 )
 def test_a_test_that_could_not_be_reported_on_is_refused(tmp_path: Path, test: str, message: str) -> None:
-    (tmp_path / "test_wrong.py").write_text(dedent(test))
-    configuration = Path(conformance_suite.__file__).parent / "pytest.ini"
-    options = ["--host=asyncio", f"--config-file={configuration}", f"--rootdir={tmp_path}"]
-    command = [sys.executable, "-m", "pytest", *options, "test_wrong.py"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = with_plain_pytest(tmp_path, test, "--host=asyncio")
     assert run.returncode in (2, 4)
     assert message in run.stdout + run.stderr
+
+
+def with_plain_pytest(directory: Path, test: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (directory / "their_hosts.py").write_text(HOSTS)
+    (directory / "test_it.py").write_text(dedent(test))
+    configuration = Path(conformance_suite.__file__).parent / "pytest.ini"
+    fixed = [f"--config-file={configuration}", f"--rootdir={directory}"]
+    command = [sys.executable, "-m", "pytest", *fixed, *options, "test_it.py"]
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
 
 
 def test_the_page(tmp_path: Path) -> None:

@@ -68,8 +68,10 @@ def test_time_is_virtual_where_the_host_says_so(host: Host) -> None:
         return current_time() - began
 
     began = time.monotonic()
-    assert host.run(main) == pytest.approx(50 * host.tick, abs=host.tick / 2)
-    assert (time.monotonic() - began < 50 * host.tick) is host.virtual
+    slept = host.run(main)
+    took = time.monotonic() - began
+    assert slept >= 49.5 * host.tick  # longer where time is real and the machine busy
+    assert (took < slept) is host.virtual
 
 
 @each_asyncio_host
@@ -180,7 +182,7 @@ def test_runs_do_not_disturb_each_other(host: Host) -> None:
 
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
         for run in [threads.submit(host.run, main) for _ in range(4)]:
-            assert run.result(timeout=20) > 0
+            assert run.result() > 0
 
 
 def test_a_stranger_is_found_by_module_and_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +202,8 @@ def test_what_the_hosts_are_made_of() -> None:
 
 
 # Virtual time
+
+A_LONG_TIME = 50.0  # seconds that no machine is late by, and less than what the tests below sleep
 
 
 def in_virtual_time(main: Callable[[], Awaitable[None]]) -> float:
@@ -224,7 +228,7 @@ def test_the_clock_jumps_exactly_to_the_next_timer() -> None:
             await reached
             assert loop.time() == when
 
-    assert in_virtual_time(main) < 1
+    assert in_virtual_time(main) < A_LONG_TIME
 
 
 def test_timers_run_in_the_order_of_their_times() -> None:
@@ -238,7 +242,7 @@ def test_timers_run_in_the_order_of_their_times() -> None:
         await asyncio.gather(*(note(delay) for delay in (30, 1e5, 10, 0.001, 20)))
         assert order == [0.001, 10, 20, 30, 1e5]
 
-    assert in_virtual_time(main) < 1
+    assert in_virtual_time(main) < A_LONG_TIME
 
 
 def test_the_clock_stands_still_while_anything_can_run() -> None:
@@ -273,13 +277,13 @@ def test_io_that_is_ready_comes_before_a_jump() -> None:
 def test_a_job_in_an_executor_is_waited_for_before_a_jump() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(A_LONG_TIME):
             await asyncio.to_thread(time.sleep, 0.05)
         assert loop.time() == 0
         await asyncio.sleep(100)
         assert loop.time() == 100
 
-    assert 0.05 <= in_virtual_time(main) < 1
+    assert 0.05 <= in_virtual_time(main) < A_LONG_TIME
 
 
 def test_a_job_that_waits_for_a_timer_of_the_loop_gets_it() -> None:
@@ -291,7 +295,7 @@ def test_a_job_that_waits_for_a_timer_of_the_loop_gets_it() -> None:
 
         await asyncio.to_thread(job)
 
-    assert 0.05 <= in_virtual_time(main) < 1
+    assert 0.05 <= in_virtual_time(main) < A_LONG_TIME
 
 
 def test_without_timers_the_loop_waits_for_a_thread() -> None:

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from types import CoroutineType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from . import abc
 from ._checks import check_child, check_function, is_coroutine, refuse, safe_repr
@@ -27,6 +27,9 @@ from ._status import TaskStatus
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+# What a child that waits for a slot is started with: its coroutine, name and context.
+Waiting: TypeAlias = tuple[Coroutine[Any, Any, Any], str | None, Context | None]
 
 # A group that defers errors and serves for days keeps no more of them (G16).
 MAX_DEFERRED = 100
@@ -73,10 +76,7 @@ class Children(abc.TaskGroup):
         self._ordinary = 0  # how many children run that are no background tasks
         # few groups need these, which are made when they do
         self._background: set[Child[Any]] | None = None
-        self._queue: (
-            OrderedDict[Child[Any], tuple[Coroutine[Any, Any, Any], str | None, Context | None]] | None
-        )
-        self._queue = None
+        self._queue: OrderedDict[Child[Any], Waiting] | None = None
         self._errors: list[BaseException] | None = None
         self._only_logged = 0
 
@@ -116,34 +116,32 @@ class Children(abc.TaskGroup):
         if type(coro) is not CoroutineType or context is not None:
             check_child(coro, context, "create_task()")
         task = self._new_task(coro, name, "create_task()")
-        if self._limit is None or self._ordinary < self._limit:
-            self._start(task, coro, name, context)
-        else:
-            if self._queue is None:
-                self._queue = OrderedDict()
-            task._queue(coro, name)
-            self._queue[task] = coro, name, copy_context() if context is None else context
-            if self._is_cancelled():
-                self._drop(task)  # G7: born cancelled
+        try:
+            if self._limit is None or self._ordinary < self._limit:
+                self._start(task, coro, name, context)
             else:
-                self._queue_began()
-        return task
+                self._enqueue(task, coro, name, context)
+            return task
+        finally:
+            del task  # G11: the frames of a child that fails at once know this one; likewise below
 
     def create_background_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Child[T]:
         check_child(coro, context, "create_background_task()")
         task = self._new_task(coro, name, "create_background_task()")
-        if self._background is None:
-            self._background = set()
-        self._background.add(task)
         try:
             self._spawn(task, coro, name, context)
         except BaseException as error:
-            self._background.discard(task)
             refuse(error, [coro])
+        if self._background is None:
+            self._background = set()
+        self._background.add(task)
         self._end_background()
-        return task
+        try:
+            return task
+        finally:
+            del task
 
     def _start(
         self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
@@ -154,6 +152,8 @@ class Children(abc.TaskGroup):
         except BaseException as error:
             self._ordinary -= 1
             refuse(error, [coro])
+        finally:
+            del task
 
     def _child_ended(self, task: Child[Any] | None, error: BaseException | None) -> None:
         """Settle the books of a child that has ended; `error` holds no cancellation.
@@ -216,17 +216,34 @@ class Children(abc.TaskGroup):
     def _queue_ended(self) -> None:
         """No child waits any more."""
 
+    def _enqueue(
+        self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+    ) -> None:
+        if self._queue is None:
+            self._queue = OrderedDict()
+        task._queue(coro, name)
+        self._queue[task] = coro, name, copy_context() if context is None else context
+        if self._is_cancelled():
+            self._drop(task)  # G7: born cancelled
+        else:
+            self._queue_began()
+
     def _start_queued(self) -> None:
         while self._queue and (self._limit is None or self._ordinary < self._limit):
-            task, (coro, name, context) = self._queue.popitem(last=False)
-            task._leave_queue(coro)
-            try:
-                self._start(task, coro, name, context)
-            except Exception as failure:  # C7: of a task factory; nobody else is here to be told
-                task._drop(failure)
-                self._failed(failure)
+            self._start_next(*self._queue.popitem(last=False))
         if not self._queue:
             self._queue_ended()
+
+    def _start_next(self, task: Child[Any], waiting: Waiting) -> None:
+        coro, name, context = waiting
+        task._leave_queue(coro)
+        try:
+            self._start(task, coro, name, context)
+        except Exception as failure:  # C7: of a task factory; nobody else is here to be told
+            task._drop(failure)
+            self._failed(failure)
+        finally:
+            del task
 
     def _drop(self, task: Child[Any]) -> None:
         """Let a child that waits for a slot end as cancelled (G14)."""
@@ -235,9 +252,7 @@ class Children(abc.TaskGroup):
         task._drop()
         try:
             coro.close()
-        except (
-            Exception
-        ) as failure:  # C7: it is an error of the group, and the next one is closed all the same
+        except Exception as failure:  # C7: the next one is closed all the same
             self._failed(failure)
         if not self._queue:
             self._queue_ended()
@@ -263,9 +278,7 @@ class Children(abc.TaskGroup):
         backend = current_backend("start()")
         status: TaskStatus[Any] = TaskStatus(backend.Event())
         coro: Any = _run(status, fn, args, backend)
-        coro.__qualname__ = getattr(fn, "__qualname__", None) or safe_repr(
-            fn
-        )  # what trio names the task after
+        coro.__qualname__ = getattr(fn, "__qualname__", None) or safe_repr(fn)  # trio names the task after it
         task = self.create_task(coro, name=name)
         try:
             await task._out_of_queue()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import sniffio
 from sniffio import current_async_library_cvar, thread_local
 
-from ._errors import NoAsyncContext, UnsupportedBackend, outside_of_tasks
+from ._errors import NoAsyncContext, UnsupportedBackend
 
 if TYPE_CHECKING:
     from .abc import Backend
@@ -55,19 +55,6 @@ def current_backend_name(call: str) -> str:
     raise NoAsyncContext(
         f"{call} was called outside of any async context: call it in a coroutine that asyncio.run(), "
         "trio.run() or the like is running"
-    )
-
-
-def cannot_be_entered(scope: object, library: str) -> RuntimeError:
-    """The error for a scope that was made under `library` and is entered where no task of it runs (D5)."""
-    try:
-        here = current_backend_name("entering")
-    except NoAsyncContext:
-        here = "no async library"
-    if here == library:
-        return outside_of_tasks(scope)
-    return RuntimeError(
-        f"{scope!r} was made under {library}, but is entered where {here} runs; make it where it is used"
     )
 
 

@@ -51,6 +51,12 @@ def already_entered(scope: object) -> RuntimeError:
     return RuntimeError(f"{scope!r} has already been entered; a scope is used once, make a new one")
 
 
+def entered_under_another_library(scope: object, made_under: str, here: str) -> RuntimeError:
+    return RuntimeError(
+        f"{scope!r} was made under {made_under} and cannot be entered under {here}; make it where it is used"
+    )
+
+
 def not_entered(group: object) -> RuntimeError:
     return RuntimeError(f"{group!r} has not been entered; create tasks inside its `async with` block")
 

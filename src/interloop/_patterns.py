@@ -20,8 +20,8 @@ from typing import Any, Generic, Never, Self, TypeVar, cast, overload
 from ._checks import check_positive, close_all, is_coroutine, not_a_coroutine, refuse, safe_repr
 from ._dispatch import current_backend
 from ._errors import TaskCancelled
-from ._facade import current_deadline, get_cancelled_exc_class, task_group
-from .abc import NativeEvent
+from ._facade import get_cancelled_exc_class, task_group
+from .abc import NativeEvent, Task
 
 __all__ = ["AsCompleted", "as_completed", "first", "gather"]
 
@@ -55,8 +55,8 @@ def _is_to_be_unpacked(value: object) -> bool:
 
 
 def _is_cancelled() -> bool:
-    """Whether a scope around this task is cancelled (L7)."""
-    return current_deadline() == -inf
+    """Whether a scope around this task is cancelled."""
+    return current_backend("_is_cancelled()").is_cancelled()
 
 
 @overload
@@ -118,9 +118,12 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
         group = task_group(limit=limit)
     except BaseException as error:
         refuse(error, coros)
-    async with group as tg:
-        tasks = [tg.create_task(coro) for coro in coros]
-    return tuple(task.result() for task in tasks)
+    try:
+        async with group as tg:
+            tasks = [tg.create_task(coro) for coro in coros]
+        return tuple(task.result() for task in tasks)
+    finally:
+        tasks = []  # G11: the frames of a child that fails at once know this one
 
 
 @overload
@@ -163,27 +166,75 @@ async def first(*coros: _Coro[Any]) -> Any:
         refuse(error, coros)
     results: list[Any] = []
     failures: list[Exception] = []
+    attempts: list[_Attempt] = []
 
-    async def attempt(coro: _Coro[Any]) -> None:
+    async def run(attempt: _Attempt) -> None:
         try:
-            result = await coro
+            result = await attempt
         except Exception as error:
-            if _is_cancelled():
+            if (results and not attempt.was_woken) or (not results and _is_cancelled()):
                 raise  # an error in clean-up, after a success or a cancellation from outside
             failures.append(error)
         else:
             if not results:
                 results.append(result)
+                for other in attempts:
+                    other.note_whether_it_is_woken()
                 group.cancel()
 
     async with group:
         for coro in coros:
-            group.create_task(attempt(coro), name=getattr(coro, "__qualname__", None))
-    if results:
-        return results[0]
-    if failures:
-        raise ExceptionGroup("all attempts failed", failures)
-    raise TaskCancelled("every coroutine given to first() ended as cancelled")
+            attempt = _Attempt(coro)
+            attempt.task = group.create_task(run(attempt), name=getattr(coro, "__qualname__", None))
+            attempts.append(attempt)
+    try:
+        if results:
+            return results[0]
+        if failures:
+            raise ExceptionGroup("all attempts failed", failures)
+        raise TaskCancelled("every coroutine given to first() ended as cancelled")
+    finally:
+        failures.clear()  # G11: the functions above and the errors know each other, through tracebacks
+
+
+class _Attempt:
+    """A coroutine given to `first`, and whether it fails by itself after another one has succeeded.
+
+    It does if its next step was due by then: in that step it knows nothing of a cancellation yet.
+    """
+
+    __slots__ = ("_steps", "task", "was_woken")
+
+    task: Task[None]
+
+    def __init__(self, coro: _Coro[Any]) -> None:
+        self._steps = coro.__await__()
+        self.was_woken = True  # to its first step
+
+    def note_whether_it_is_woken(self) -> None:
+        self.was_woken = self.task._is_woken()
+
+    def __await__(self) -> Self:
+        return self
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> object:
+        return self._suspended(next(self._steps))
+
+    def send(self, value: object) -> object:
+        return self._suspended(self._steps.send(value))
+
+    def throw(self, error: BaseException) -> object:
+        return self._suspended(self._steps.throw(error))
+
+    def close(self) -> None:
+        self._steps.close()
+
+    def _suspended(self, waits_for: object) -> object:
+        self.was_woken = False
+        return waits_for
 
 
 _END: Any = object()
@@ -275,6 +326,8 @@ class AsCompleted(Generic[T]):
             while True:
                 while self._running + len(self._results) >= self._limit:
                     await self._change.wait()
+                    if _is_cancelled():
+                        return  # the block was left before this one woke
                 coro = await self._next()
                 if coro is _END:
                     break

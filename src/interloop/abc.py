@@ -112,6 +112,10 @@ class Task(ABC, Generic[T_co]):
         """
 
     @abstractmethod
+    def _is_woken(self) -> bool:
+        """Whether its next step is due: it has not begun, or what it waits for has come."""
+
+    @abstractmethod
     async def _out_of_queue(self) -> None:
         """Wait until the task has got a slot of its group's limit, or was cancelled before (G14)."""
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import CancelledError
+from sys import modules
 from types import TracebackType
 from typing import Any, Self
 
 from .. import abc
+from .._dispatch import current_backend_name
 from .._error_groups import context_of, contexts_of, errors_only, exceptions_in, is_a, set_cause, set_context
-from .._errors import left_out_of_order, timed_out
-from .privates import current_task
-from .scopes import Node, Scope, tree_of
+from .._errors import (
+    already_entered,
+    entered_under_another_library,
+    left_out_of_order,
+    outside_of_tasks,
+    timed_out,
+)
+from .privates import ANYIO, anyio_scope, current_task
+from .scopes import Scope, Tree, open_nodes, tree_of
 from .timers import Entry, Timed
 from .views import NativeTimeout
 
@@ -43,7 +51,8 @@ class Deadline(Scope, abc.Deadline):
         return self._when
 
     def expired(self) -> bool:
-        self._expire_if_due()
+        if self._in_body and asyncio._get_running_loop() is self._tree.loop():
+            self._expire_if_due()
         return self._expired
 
     def _move(self, when: float | None) -> None:
@@ -55,32 +64,87 @@ class Deadline(Scope, abc.Deadline):
             self._start_timer(when)
 
     def __enter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        tree = tree_of(loop)
-        self._enter(current_task(loop), tree)
-        if self._delay is not None:
-            self._when = loop.time() + self._delay  # L9
-        if self._when is not None:
-            try:
-                self._start_timer(self._when)
-            except BaseException:
-                self._close(self._task)
-                raise
+        # In one piece, as leaving is: every call that is not made is some percent of a deadline (decision 0012).
+        # As far as `when`, this is `Scope._enter`.
+        if self._entered:
+            raise already_entered(self)
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            raise entered_under_another_library(self, "asyncio", current_backend_name("entering a scope"))
+        task = current_task(loop)
+        if task is None:
+            raise outside_of_tasks(self)
+        try:
+            tree: Tree = loop._interloop_tree  # type: ignore[attr-defined]
+        except AttributeError:
+            tree = tree_of(loop)
+        if type(tree) is not Tree:  # some loops answer to any name
+            tree = tree_of(loop)
+        parent = tree.innermost.get(task)
+        if parent is None and tree.starting is not None:
+            parent = tree.innermost_of(task)
+        self._task = task
+        self._tree = tree
+        self._parent = parent
+        self._anyio = anyio_scope(task) if ANYIO in modules else None
+        self._settled = tree.requests.settled(task) if task.cancelling() else 0
+        self._asked = 0
+        self._entered = True
+        self._in_body = True
+        tree.innermost[task] = self
+        if parent is not None and parent._cancelled:
+            self._be_born_cancelled(parent)
+        delay = self._delay
+        if delay is not None:
+            self._when = when = loop.time() + delay  # L9
+            if delay > 0:
+                timers = tree.timers
+                if when < timers.set_for or timers.timer.cancelled():  # type: ignore[union-attr]
+                    self._start_timer(when)
+                else:  # as `Timers.add` does
+                    self._timer = new = timers.new
+                    new.append(self)
+            else:
+                self._ring()  # L4
+        elif self._when is not None:
+            self._start_timer(self._when)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        task = self._check_owner()
-        requests = self._tree.requests
+        task = self._task
+        loop = asyncio._get_running_loop()
+        if task is None or loop is None or current_task(loop) is not task:
+            self._check_owner()
+            raise AssertionError("it refuses")
         own_cancellation = self._expired
-        if self._timer is not None:
-            self._expired = self._is_due()  # L8
-            self._stop_timer()
+        timer = self._timer
+        if timer is not None:
+            assert self._when is not None
+            self._expired = self._when <= loop.time()  # L8
+            timers = self._tree.timers
+            if timer is timers.new and timer[-1] is self:  # as `Timers.remove` does
+                timer.pop()
+                self._timer = None
+                if (timers.dead or not timer) and not timers.checking:
+                    timers.check_soon()  # L10
+            else:
+                timers.remove(self)
+        innermost = self._tree.innermost
+        if not own_cancellation and not self._asked and innermost.get(task) is self:  # as `_leave` does
+            if self._parent is None:
+                del innermost[task]
+            else:
+                innermost[task] = self._parent
+            self._in_body = False
+            self._task = self._parent = None  # G11
+            return None
         try:
             self._leave(task)
             if not own_cancellation or exc is None:
                 return None
+            requests = self._tree.requests
             if requests.in_force(task, self._settled):
                 if is_a(exc, CancelledError) and (other := requests.as_others_know_it(task, exc)) is not None:
                     raise other  # G5
@@ -98,12 +162,17 @@ class Deadline(Scope, abc.Deadline):
             del task, exc  # G11
 
     def _leave(self, task: asyncio.Task[Any]) -> None:
-        parent = self._parent
-        inside = self._close(task)
-        if inside:
+        inside = open_nodes(task, self, self._tree)[1:]
+        if inside:  # G9: they stay open for their owner
+            inside[0]._parent = self._parent
+            self._tree.requests.take_back(self, task)
             for scope in inside:
-                scope._abandon(_nearest_group(parent))
+                if isinstance(scope, abc.TaskGroup):
+                    scope.cancel()
+            self._in_body = False
+            self._task = self._parent = None
             raise left_out_of_order(self, inside[-1])
+        self._close(task)
 
     def _abandon(self, adopter: object) -> None:
         self._stop_timer()
@@ -111,8 +180,13 @@ class Deadline(Scope, abc.Deadline):
     def _start_timer(self, when: float) -> None:
         if self._is_due():
             self._ring()  # L4
-        else:
+            return
+        try:
             self._tree.timers.add(self, when)
+        except BaseException:  # L10: it is not left half entered
+            assert self._task is not None
+            self._close(self._task)
+            raise
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -130,12 +204,6 @@ class Deadline(Scope, abc.Deadline):
         self._timer = None
         self._expired = True
         self._cancel()
-
-
-def _nearest_group(node: Node | None) -> Any:
-    while node is not None and not isinstance(node, abc.TaskGroup):
-        node = node._parent
-    return node
 
 
 def _mention_timeout(error: BaseException, timeout: TimeoutError) -> None:

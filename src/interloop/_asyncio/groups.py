@@ -6,17 +6,17 @@ import asyncio
 from asyncio import CancelledError
 from collections.abc import Coroutine, Iterable
 from contextvars import Context
-from inspect import signature
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from .._checks import refuse
 from .._children import Child
 from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_errors
 from .._errors import finished, left_open, left_out_of_order, not_entered
-from .privates import current_task, shield_between, unregister_task
+from .privates import shield_between, unregister_task
 from .requests import keep
-from .scopes import cancel, handle_of, open_nodes, tree_of
-from .tasks import Owner, Task, awaited_by, no_longer_awaited_by
+from .scopes import Node, cancel, handle_of, open_nodes, outwards
+from .tasks import Owner, Task, awaited_by, can_choose_context, clear_finished_frames, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn
 
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 class TaskGroup(Owner):
     """Owns tasks."""
+
+    __slots__ = (*Owner.SLOTS, "_adopter", "_last_child_ended", "_native", "_tasks")
 
     def __init__(self, limit: int | None, defer_errors: bool) -> None:
         super().__init__(limit, defer_errors)
@@ -53,19 +55,18 @@ class TaskGroup(Owner):
         return self._native
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._enter(current_task(loop), tree_of(loop))
+        self._enter()
         return self
 
     # children
 
     def _new_task(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
         if not self._entered or self._finished():
-            coro.close()
-            raise finished(self) if self._entered else not_entered(self)
-        if asyncio._get_running_loop() is not self._tree.loop():
-            coro.close()
+            refuse(finished(self) if self._entered else not_entered(self), [coro])
+        try:
             self._tree.check_here(self, call)
+        except RuntimeError as error:
+            refuse(error, [coro])
         return Task(self)
 
     def _spawn(
@@ -75,14 +76,20 @@ class TaskGroup(Owner):
         tree = self._tree
         loop = asyncio.get_running_loop()
         outer_starting = tree.starting
-        tree.starting = coro, task
+        tree.starting = coro, task, name
         try:
             if context is None:
                 native = loop.create_task(coro) if name is None else loop.create_task(coro, name=name)
             else:
-                native = _create_in(context, loop, coro, name)
+                options: Any = {} if name is None else {"name": name}
+                if can_choose_context(loop, coro, context):
+                    native = loop.create_task(coro, context=context, **options)
+                else:  # it runs in a copy
+                    native = context.run(loop.create_task, coro, **options)
         finally:
             tree.starting = outer_starting
+        if native.done():
+            clear_finished_frames(native)
         task._native = native
         self._tasks.add(native)
         tree.innermost.setdefault(native, task)
@@ -94,6 +101,7 @@ class TaskGroup(Owner):
         native.add_done_callback(self._native_ended)
         if self._cancelled:  # G7: born cancelled
             cancel(task, native, tree)
+        del task, native  # G11: the frames of an eager task know this one
 
     def _children(self) -> Iterable[asyncio.Task[Any]]:
         return self._tasks
@@ -123,16 +131,21 @@ class TaskGroup(Owner):
             return
         tree = self._tree
         self._tasks.discard(native)  # G11
-        task = handle_of(native, tree)
-        left = [] if task is None else open_nodes(native, task, tree)[1:]
-        tree.innermost.pop(native, None)
-        tree.in_shields.discard(native)
+        if tree.in_shields:
+            tree.in_shields.discard(native)
+        task = tree.innermost.pop(native, None)
+        left: list[Node] = []
+        if task is not None and not task._is_task:
+            *left, task = outwards(task)
         if no_longer_awaited_by is not None:
             no_longer_awaited_by(native, self._task)
         error = None
-        if not native.cancelled() and (raised := native.exception()) is not None:
-            error = errors_only(raised, CancelledError)
-        for scope in left:
+        try:
+            if (raised := native.exception()) is not None:
+                error = errors_only(raised, CancelledError)
+        except CancelledError:
+            pass  # G11: the task does not keep it now that it was raised
+        for scope in reversed(left):
             self._failed(left_open(scope, native.get_name()))
             scope._abandon(self)
         self._child_ended(task, error)
@@ -140,11 +153,9 @@ class TaskGroup(Owner):
             if not self._last_child_ended.done():
                 self._last_child_ended.set_result(None)
 
-    def _abandon(self, adopter: TaskGroup | None) -> None:
-        """Nobody will leave this group, or not in time: its children are cancelled, and `adopter` waits for them (G9)."""
+    def _abandon(self, adopter: TaskGroup) -> None:
         self._cancel_children()
-        if adopter is None:
-            return
+        self._in_body = False
         self._adopter = adopter
         adopter._ordinary += len(self._tasks)
         for native in self._tasks:
@@ -189,8 +200,9 @@ class TaskGroup(Owner):
         own_cancellation = self._cancelled
         came: list[CancelledError] = []  # the cancellations that were caught here
         misuse = self._adopt_what_is_open(task)
-        if exc is not None:
+        if exc is not None or misuse is not None:
             self._cancel()
+        if exc is not None:
             if (error := errors_only(exc, CancelledError)) is None:
                 came.append(first_leaf(exc))  # type: ignore[arg-type]
             else:
@@ -246,8 +258,10 @@ class TaskGroup(Owner):
         return parent is not None and parent._cancelled and not shield_between(self._anyio, parent._anyio)
 
     def _adopt_what_is_open(self, task: asyncio.Task[Any]) -> RuntimeError | None:
+        if self._tree.innermost.get(task) is self:
+            return None
         inside = open_nodes(task, self, self._tree)[1:]
-        if not inside:
+        if not inside:  # it was closed with a scope around it, which has told
             return None
         for scope in inside:
             scope._abandon(self)
@@ -270,16 +284,3 @@ def _cancellations_behind(error: BaseException | None) -> list[CancelledError]:
     """The cancellation that the body raised `error` in the place of."""
     found = () if error is None else contexts_of(error)
     return [one for one in found if is_a(one, CancelledError)][:1]  # type: ignore[misc]
-
-
-def _create_in(
-    context: Context, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], name: str | None
-) -> asyncio.Task[T]:
-    factory = loop.get_task_factory()
-    options: Any = {} if name is None else {"name": name}
-    if factory is not None:
-        try:
-            signature(factory).bind(loop, coro, context=context)
-        except (TypeError, ValueError):  # of the form (loop, coro): the task runs in a copy of the context
-            return context.run(loop.create_task, coro, **options)
-    return loop.create_task(coro, context=context, **options)

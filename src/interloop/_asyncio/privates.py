@@ -6,6 +6,8 @@ All of them are read; none is written.
     Whether a cancellation now would take a value away from a task, or come to one that is running (C1, C5). A task
     class without them is cancelled from a callback instead, as nothing can be known.
     `test_handover.py`, `test_requests.py`.
+`Future._cancel_message`
+    Whether anyio has cancelled what a task waits for, as it does in every turn (N5). `test_requests.py`.
 `_GatheringFuture._children`
     Cancelling what `asyncio.gather` waits with cancels these. `test_handover.py`.
 `asyncio._unregister_task`
@@ -68,9 +70,10 @@ def can_cancel_now(task: asyncio.Task[Any], after_a_turn: bool = False) -> bool:
     if waiter is None:  # it runs, has not begun, or stands at a bare yield
         suspended = getattr(task.get_coro(), "cr_suspended", None)
         return after_a_turn if suspended is None else suspended
-    if type(waiter) is asyncio.Future:
-        return not waiter.done()
-    return _can_cancel_waiter(waiter, after_a_turn)
+    if waiter.done():
+        # anyio has just cancelled it, and will in every turn: the two make one
+        return waiter.cancelled() and _is_of_anyio(getattr(waiter, "_cancel_message", None))
+    return type(waiter) is asyncio.Future or _can_cancel_waiter(waiter, after_a_turn)
 
 
 def _can_cancel_waiter(waiter: Any, after_a_turn: bool) -> bool:
@@ -81,7 +84,8 @@ def _can_cancel_waiter(waiter: Any, after_a_turn: bool) -> bool:
     children = getattr(waiter, "_children", None)  # of asyncio.gather(): to cancel it cancels these
     if children is None:
         return True
-    return all(child.done() or _can_cancel_waiter(child, after_a_turn) for child in children)
+    pending = [child for child in children if not child.done()]
+    return bool(pending) and all(_can_cancel_waiter(child, after_a_turn) for child in pending)
 
 
 # anyio: nothing of this is looked at unless its backend for asyncio has been imported
@@ -137,5 +141,8 @@ def anyio_requests(task: asyncio.Task[Any]) -> int:
 
 
 def is_anyio_cancellation(error: BaseException) -> bool:
-    message = error.args[0] if error.args else None
+    return _is_of_anyio(error.args[0] if error.args else None)
+
+
+def _is_of_anyio(message: object) -> bool:
     return isinstance(message, str) and message.startswith("Cancelled via cancel scope ")

@@ -96,8 +96,11 @@ class Requests:
             node = None if node._is_task else node._parent
 
     def _of_host(self, task: asyncio.Task[Any]) -> int:
+        count = task.cancelling()
+        if not count:
+            return 0
         ours = sum(node._asked for node in self._nodes(task))
-        return task.cancelling() - ours - anyio_requests(task)
+        return count - ours - anyio_requests(task)
 
     def settled(self, task: asyncio.Task[Any]) -> int:
         """How many of the host's requests on `task`, which is running, were delivered before now (I3).
@@ -228,10 +231,11 @@ class Requests:
             ours: whether a cancellation of ours may have been among them.
         """
         held = self._held.get(task) or _Held(settled)
-        # N5: a scope of anyio delivers its own again by itself
-        of_host = [error for error in came if not is_anyio_cancellation(error)]
-        if of_host and self._of_host(task) > held.settled:
-            held.cancellation = of_host[-1]
+        held.settled = min(held.settled, settled)
+        if came and self._of_host(task) > held.settled:
+            # N5: a scope of anyio, which delivers its own again by itself, may have been quicker than the host
+            theirs = [error for error in came if not is_anyio_cancellation(error)]
+            held.cancellation = theirs[-1] if theirs else CancelledError()
         if held.cancellation is not None or (ours and self._cancelled_node(task) is not None):
             self._held[task] = held
             if held.delivery is None:

@@ -8,13 +8,22 @@ that owns it. A task that asyncio or somebody else made, and the inside of a `sh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from sys import modules
 from threading import current_thread
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
-from .._errors import already_entered, left_in_another_task, not_open, outside_of_tasks, used_from_elsewhere
-from .privates import AnyioScope, anyio_scope, current_task, shield_between
+from .._dispatch import current_backend_name
+from .._errors import (
+    already_entered,
+    entered_under_another_library,
+    left_in_another_task,
+    not_open,
+    outside_of_tasks,
+    used_from_elsewhere,
+)
+from .privates import ANYIO, AnyioScope, anyio_scope, current_task, shield_between
 from .requests import Requests
 from .timers import Timers
 
@@ -33,14 +42,21 @@ class Tree:
         self.timers = Timers()
         # C5: the tasks inside of shields, which asyncio.run() must not cancel at its end
         self.in_shields: set[asyncio.Task[Any]] = set()
-        # an eager loop runs the first step of a task before it hands out the task
-        self.starting: tuple[Coroutine[Any, Any, Any], Node] | None = None
+        # an eager loop runs the first step of a task before it hands out and names the task
+        self.starting: tuple[Coroutine[Any, Any, Any], Node, str | None] | None = None
 
     def innermost_of(self, task: asyncio.Task[Any]) -> Node | None:
         node = self.innermost.get(task)
         if node is None and self.starting is not None and self.starting[0] is task.get_coro():
             return self.starting[1]
         return node
+
+    def name_of(self, task: asyncio.Task[Any] | None) -> str:
+        if task is None:
+            return "none"
+        if self.starting is not None and self.starting[0] is task.get_coro():
+            return self.starting[2] or task.get_name()
+        return task.get_name()
 
     def check_here(self, owner: object, call: str) -> None:
         """Refuse a call that does not come from this loop; callbacks of the loop are welcome (D5).
@@ -107,7 +123,7 @@ class Node:
         """Called when this node has been marked as cancelled, and all cancellations that follow are under way."""
 
     def _abandon(self, adopter: Any) -> None:
-        """Its task ended, or left a scope around it, while this was open; `adopter` is the nearest group, if any (G9)."""
+        """Nobody will leave this in time: `adopter`, a group around it, waits for its children, which are cancelled (G9)."""
 
     def _could_not_cancel(self, failure: Exception) -> None:
         """`Task.cancel()` raised (C7): that is an error of the nearest group around, or else the loop reports it."""
@@ -119,29 +135,36 @@ class Node:
             )
 
 
+def outwards(node: Node | None) -> Iterator[Node]:
+    """`node` and what is around it in the same task; the last is the handle, if the task is a child of ours."""
+    while node is not None:
+        yield node
+        node = None if node._is_task else node._parent
+
+
 def open_nodes(task: asyncio.Task[Any], outer: Node, tree: Tree) -> list[Node]:
     """What `task` has open, from `outer` inwards; nothing if `outer` is not open."""
     found: list[Node] = []
-    node = tree.innermost.get(task)
-    while node is not None:
+    for node in outwards(tree.innermost.get(task)):
         found.append(node)
         if node is outer:
             return found[::-1]
-        node = None if node._is_task else node._parent
     return []
 
 
 def handle_of(task: asyncio.Task[Any], tree: Tree) -> Node | None:
     """The outermost node of a child, whatever it has open inside."""
-    node = tree.innermost.get(task)
-    while node is not None and not node._is_task:
-        node = node._parent
-    return node
+    return next((node for node in outwards(tree.innermost.get(task)) if node._is_task), None)
 
 
 def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
     """Mark `scope`, which is open in `task`, and all that is inside it as cancelled (C6), and deliver that."""
     innermost = tree.innermost
+    if innermost.get(task) is scope and not scope._children():  # nothing inside: a deadline's usual case
+        scope._cancelled = True
+        tree.requests.deliver([scope])
+        scope._cancelled_now()
+        return
     due = [scope]
     marked: list[Node] = []
     pending = [(task, scope)]
@@ -183,34 +206,43 @@ class Scope(Node):
     _task: asyncio.Task[Any] | None  # the one that is in the block, or waits at its end
     _tree: Tree
 
-    def _enter(self, task: asyncio.Task[Any] | None, tree: Tree) -> None:
-        """Open this scope; `task` is the current one.
+    def _enter(self) -> None:
+        """Open this scope in the current task.
 
         Raises:
-            RuntimeError: it was entered before, or no task runs here (G9, L6).
+            RuntimeError: it was entered before (G9, L6), or no task of asyncio runs here (D5).
         """
         if self._entered:
             raise already_entered(self)
+        loop = asyncio._get_running_loop()
+        if loop is None:
+            raise entered_under_another_library(self, "asyncio", current_backend_name("entering a scope"))
+        task = current_task(loop)
         if task is None:
             raise outside_of_tasks(self)
+        tree = tree_of(loop)
         parent = tree.innermost.get(task)
         if parent is None and tree.starting is not None:
             parent = tree.innermost_of(task)
         self._task = task
         self._tree = tree
         self._parent = parent
-        self._anyio = anyio_scope(task)
-        self._settled = tree.requests.settled(task)
+        self._anyio = anyio_scope(task) if ANYIO in modules else None
+        self._settled = tree.requests.settled(task) if task.cancelling() else 0
         self._asked = 0
         self._entered = True
         self._in_body = True
-        born_cancelled = (
-            parent is not None and parent._cancelled and not shield_between(self._anyio, parent._anyio)
-        )
         tree.innermost[task] = self
-        if self._cancelled or born_cancelled:
+        if self._cancelled:
             self._cancelled = False
-            self._cancel()  # G6, C6
+            self._cancel()  # G6
+        elif parent is not None and parent._cancelled:
+            self._be_born_cancelled(parent)
+
+    def _be_born_cancelled(self, parent: Node) -> None:
+        """C6: in a scope that is cancelled, unless a shield of anyio is between (C8)."""
+        if not shield_between(self._anyio, parent._anyio):
+            self._cancel()
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         return self._task if self._in_body else None
@@ -229,20 +261,18 @@ class Scope(Node):
         task = self._task
         if task is None:
             raise not_open(self)
-        self._tree.check_here(self, "leaving")
-        current = current_task(asyncio.get_running_loop())
-        if current is not task:
-            left_in = "none" if current is None else current.get_name()
-            raise left_in_another_task(self, task.get_name(), left_in)
-        return task
-
-    def _close(self, task: asyncio.Task[Any]) -> list[Node]:
-        """Take this scope out of the tree, and take back what it asked (C2).
-
-        Returns the scopes inside it that are still open, which are out of the tree as well.
-        """
+        loop = asyncio._get_running_loop()
+        current = None if loop is None else current_task(loop)
+        if current is task:
+            return task
         tree = self._tree
-        still_open = open_nodes(task, self, tree)
+        tree.check_here(self, "leaving")
+        raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
+
+    def _close(self, task: asyncio.Task[Any]) -> None:
+        """Take this scope, and what is still open inside it, out of the tree, and take back what they asked (C2)."""
+        tree = self._tree
+        still_open = [self] if tree.innermost.get(task) is self else open_nodes(task, self, tree)
         for node in still_open[::-1]:
             tree.requests.take_back(node, task)
         if still_open:  # it is in the tree, unless a scope around it was left before
@@ -252,4 +282,3 @@ class Scope(Node):
                 tree.innermost[task] = self._parent
         self._in_body = False
         self._task = self._parent = None  # G11
-        return still_open[1:]

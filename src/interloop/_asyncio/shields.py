@@ -9,11 +9,12 @@ from collections.abc import Coroutine
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
+from .._checks import refuse
 from .._errors import outside_of_tasks
 from .privates import current_task, unregister_task
 from .requests import keep
 from .scopes import Tree, tree_of
-from .tasks import wait_for_end
+from .tasks import can_choose_context, wait_for_end
 
 T = TypeVar("T")
 
@@ -27,7 +28,10 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
     tree = tree_of(loop)
     context = copy_context()
     # A task of its own, in no group: no scope and no cancellation of the caller reaches into it.
-    task = _start(coro, loop, f"shield in {caller.get_name()}", context)
+    try:
+        task = _start(coro, loop, f"shield in {caller.get_name()}", context)
+    except BaseException as error:
+        refuse(error, [coro])
     try:
         if not task.done():
             await _wait_until_done(task, caller, tree)
@@ -42,6 +46,8 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
 def _start(
     coro: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, name: str, context: Context
 ) -> asyncio.Task[T]:
+    if loop.get_task_factory() is not None and can_choose_context(loop, coro, context):
+        return loop.create_task(coro, name=name, context=context)
     if sys.version_info >= (3, 12):  # C4: at once, before any other task has a turn
         return asyncio.Task(coro, loop=loop, name=name, context=context, eager_start=True)
     return asyncio.Task(coro, loop=loop, name=name, context=context)

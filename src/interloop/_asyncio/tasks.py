@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context
+from inspect import signature
 from typing import Any, ClassVar, TypeVar
 
 from .._children import Child, Children
 from .._error_groups import errors_only
-from .privates import current_task
+from .privates import can_cancel_now, current_task
 from .scopes import Node, Scope, cancel
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -68,7 +73,9 @@ class Task(Node, Child[T_co]):
         if not isinstance(native, Queued):
             return native
         if native.starting is None:
-            raise RuntimeError(f"{self!r} has not got a slot of its group's limit, so there is no native task yet")
+            raise RuntimeError(
+                f"{self!r} has not got a slot of its group's limit, so there is no native task yet"
+            )
         tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
         return next(task for task in tasks if task.get_coro() is native.starting)
 
@@ -97,6 +104,11 @@ class Task(Node, Child[T_co]):
             self._parent._drop(self)
         else:
             cancel(self, self.native, tree)
+
+    def _is_woken(self) -> bool:
+        return not isinstance(self._native, Queued) and not (
+            self._native.done() or can_cancel_now(self._native)
+        )
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         return self.native
@@ -143,6 +155,40 @@ class Task(Node, Child[T_co]):
     def _error(self) -> BaseException | None:
         error = self._native.exception()
         return None if error is None else errors_only(error, CancelledError)
+
+
+def can_choose_context(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context
+) -> bool:
+    """Whether a task can be made in `context`: not if the task factory of `loop` is of the form `(loop, coro)`."""
+    factory = loop.get_task_factory()
+    if factory is None:
+        return True
+    try:
+        signature(factory).bind(loop, coro, context=context)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+CREATE_TASK = asyncio.BaseEventLoop.create_task.__code__
+
+
+def clear_finished_frames(task: asyncio.Task[Any]) -> None:
+    """Break the cycle from the error of a task that ended in its eager first step to the task (G11).
+
+    The frames in its traceback know the frames that called them, and of these asyncio's own `create_task()` knows the
+    task, up to Python 3.13.1.
+    """
+    error = None if task.cancelled() else task.exception()
+    if error is not None and error.__traceback__ is not None:
+        caller = sys._getframe(1)
+        frame = error.__traceback__.tb_frame.f_back
+        while frame is not None and frame is not caller:
+            if frame.f_code is CREATE_TASK:
+                with suppress(RuntimeError):  # of one that runs, where the error has an odd traceback
+                    frame.clear()
+            frame = frame.f_back
 
 
 async def wait_for_end(task: asyncio.Task[Any]) -> None:

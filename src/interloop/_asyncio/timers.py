@@ -12,7 +12,7 @@ timer rings gets an entry in the heap. `Deadline._timer` is the list or the entr
 do in place what `add` and `remove` do, in the usual case (decision 0012). A deadline that goes from the middle leaves a
 dead place, to which it does not point any more; the places are compacted once dead ones outnumber the live ones.
 
-Invariants: a deadline with a time that is open and has not rung has exactly one live place. `_dead` counts the others.
+Invariants: a deadline with a time that is open and has not rung has exactly one live place. `dead` counts the others.
 `set_for` is never later than the earliest live place, and `inf` if and only if there is no timer.
 """
 
@@ -46,19 +46,19 @@ Entry: TypeAlias = "tuple[float, int, Timed]"
 
 
 class Timers:
-    __slots__ = ("_dead", "_heap", "_numbers", "_timer", "checking", "new", "set_for")
+    __slots__ = ("_heap", "_numbers", "checking", "dead", "new", "set_for", "timer")
 
     def __init__(self) -> None:
         self.new: list[Timed] = []
         self._heap: list[Entry] = []
-        self._dead = 0  # places in either
+        self.dead = 0  # places in either
         self._numbers = count()
-        self._timer: asyncio.Handle | None = None
+        self.timer: asyncio.Handle | None = None
         self.set_for = inf
         self.checking = False
 
     def add(self, deadline: Timed, when: float) -> None:
-        if when < self.set_for:
+        if when < self.set_for or self.timer.cancelled():  # type: ignore[union-attr]  # by somebody else
             self.set_timer(when)
         deadline._timer = self.new
         self.new.append(deadline)
@@ -69,11 +69,10 @@ class Timers:
         if new and new[-1] is deadline:
             new.pop()
         else:
-            self._dead += 1
-            if self._dead > FEW_DEAD and self._dead > (len(new) + len(self._heap)) // 2:
+            self.dead += 1
+            if self.dead > FEW_DEAD and self.dead > (len(new) + len(self._heap)) // 2:
                 self._compact()
-        if not self.checking:
-            self.check_soon()
+        self.check_soon()
 
     def _compact(self) -> None:
         new = self.new
@@ -81,11 +80,12 @@ class Timers:
         new[:] = dict.fromkeys(deadline for deadline in new if deadline._timer is new)
         self._heap[:] = [entry for entry in self._heap if entry[2]._timer is entry]
         heapify(self._heap)
-        self._dead = 0
+        self.dead = 0
 
     def set_timer(self, when: float) -> None:
-        """Set the timer for `when`, or earlier if the loop refuses it."""
+        """Set the timer for `when`; earlier if it was for that, or if the loop refuses `when`."""
         loop = asyncio.get_running_loop()
+        when = min(when, self.set_for)
         try:
             timer: asyncio.Handle = loop.call_at(when, self._ring)
         except (ValueError, OverflowError):
@@ -96,15 +96,15 @@ class Timers:
             else:
                 when = min(when, now + DAY)
                 timer = loop.call_later(when - now, self._ring)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = timer
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = timer
         self.set_for = when
 
     def _ring(self) -> None:
         # A loop whose clock is coarse, such as uvloop's of whole milliseconds, rings a little early.
         now = max(asyncio.get_running_loop().time(), self.set_for)
-        self._timer = None
+        self.timer = None
         self.set_for = inf
         self._sort_in_new()
         heap = self._heap
@@ -112,7 +112,7 @@ class Timers:
         while heap:
             when, _, deadline = entry = heap[0]
             if deadline._timer is not entry:
-                self._dead -= 1
+                self.dead -= 1
             elif when <= now:
                 due.append(deadline)
                 deadline._timer = None
@@ -134,21 +134,24 @@ class Timers:
                 deadline._timer = entry = deadline._when, next(self._numbers), deadline
                 heappush(self._heap, entry)
             else:
-                self._dead -= 1
+                self.dead -= 1
         new.clear()
 
     def check_soon(self) -> None:
-        """Look, when this turn of the loop is over, whether a deadline is left."""
-        if self._timer is not None:
+        """Look, when this turn of the loop is over, whether a deadline is left (L10)."""
+        if not self.checking and self.timer is not None and not self._live():
             self.checking = True
             asyncio.get_running_loop().call_soon(self._check)
 
+    def _live(self) -> int:
+        return len(self.new) + len(self._heap) - self.dead
+
     def _check(self) -> None:
         self.checking = False
-        if self._timer is not None and len(self.new) + len(self._heap) == self._dead:
-            self._timer.cancel()
-            self._timer = None
+        if self.timer is not None and not self._live():
+            self.timer.cancel()
+            self.timer = None
             self.set_for = inf
             self.new.clear()
             self._heap.clear()
-            self._dead = 0
+            self.dead = 0

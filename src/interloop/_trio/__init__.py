@@ -28,8 +28,6 @@ these scopes (G9). A deadline cannot wait: it is closed when the last scope insi
 **Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
 task (G14). trio tells only tasks that a scope around them is cancelled, so while the queue is not empty one
 task watches for it, `TaskGroup._watch_queue`.
-
-No private name of trio is used.
 """
 
 from .deadlines import Deadline, DeadlineExceeded

@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING
 
 from trio.lowlevel import current_root_task, current_task
 
-from .._dispatch import cannot_be_entered
-from .._errors import already_entered, left_in_another_task, not_open, used_from_elsewhere
+from .._dispatch import current_backend_name
+from .._errors import (
+    already_entered,
+    entered_under_another_library,
+    left_in_another_task,
+    not_open,
+    used_from_elsewhere,
+)
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
@@ -73,7 +79,8 @@ class Scope(ABC):
         try:
             return current_task()
         except RuntimeError:
-            raise cannot_be_entered(self, "trio") from None
+            here = current_backend_name("entering a scope")
+            raise entered_under_another_library(self, "trio", here) from None
 
     def _opened(self, task: Task) -> None:
         """It is open natively now."""

@@ -15,6 +15,7 @@ from trio.lowlevel import current_task
 from .._children import Child, Children
 from .._error_groups import errors_only
 from .._errors import left_open
+from .privates import is_woken
 from .scopes import Scope, close_all, innermost
 
 T = TypeVar("T")
@@ -116,6 +117,9 @@ class Task(Child[T_co]):
         self._cancelled = error is None
         self._raised = error
         self._end()
+
+    def _is_woken(self) -> bool:
+        return not self._done and (self._native is None or is_woken(self._native))
 
     async def _out_of_queue(self) -> None:
         if self._left_queue is not None:

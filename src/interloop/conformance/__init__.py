@@ -25,6 +25,9 @@ A test is a function, async or not, marked with the rules that it proves:
   about one backend alone: on hosts of the other backend the test is neither run nor counted. Likewise
   `rule("N6", host="asyncio")`, for a test that runs a loop of its own in a process: it would only do the
   same again elsewhere.
+- `rule("N6", real_time=True)`: the test waits for real time on every host, for a process say. Such a test,
+  and every test on a host with real time, is run again if it fails, when no other runs and with four times
+  the tick: the machine may have been too busy. The report says so; a second failure is a failure.
 - An `async def` test runs as the only function of a fresh loop, once on each host. A plain test takes the
   fixture `host` and calls `host.run(async_fn)` itself, as often as it likes: each run is a fresh loop, and
   gives the result of `async_fn()` or raises its error.

@@ -7,7 +7,8 @@ from argparse import ArgumentParser, ArgumentTypeError
 from math import inf, nan
 from pathlib import Path
 
-from ..testing import HOSTS, Host, find_host
+from ..testing import HOSTS, Host
+from ._hosts import host_of
 from ._page import page
 from ._report import Report
 from ._rules import RULES
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _host(name: str) -> Host:
     try:
-        return find_host(name)
+        return host_of(name)
     except LookupError as error:
         raise ArgumentTypeError(str(error)) from None
 

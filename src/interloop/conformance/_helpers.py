@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import pytest
@@ -200,4 +201,8 @@ in_every_scope = pytest.mark.parametrize(
     "enclosing",
     [in_deadline, in_group, in_outer_group, in_task, in_native_timeout, in_native_task],
     ids=lambda scope: scope.__name__,
+)
+
+without_anyio: pytest.MarkDecorator = pytest.mark.skipif(
+    find_spec("anyio") is None, reason="anyio is not installed"
 )

@@ -17,7 +17,8 @@ from typing import cast
 
 import pytest
 
-from ..testing import HOSTS, Host, find_host
+from ..testing import HOSTS, Host
+from ._hosts import host_of
 from ._rules import RULES
 
 _HOSTS = pytest.StashKey[list[Host]]()
@@ -28,30 +29,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--host", action="append", help="a host to run on (default: all that are installed)")
     group.addoption("--rule", action="append", choices=list(RULES), help="a rule to test (default: all)")
     group.addoption("--timeout", type=float, default=30, help="when a test hangs, in seconds (default: 30)")
+    group.addoption("--tick", type=float, help="the unit of time of hosts with real time, in seconds")
     group.addoption("--part", metavar="K/N", default="1/1", help="run the K-th of N parts of the tests")
     group.addoption("--after", metavar="TEST", help="begin after this test")
     group.addoption("--events", action="store_true", help="print what happens as lines of JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "rule(*ids, only=None, host=None): the rules that a test proves")
+    config.addinivalue_line("markers", "rule(*ids, ...): the rules that a test proves")
     if config.getoption("tbstyle", "auto") == "auto":
         config.option.tbstyle = "short"
     config.pluginmanager.register(_HangGuard(cast(float, config.getoption("--timeout"))))
     if config.getoption("--events"):
         config.pluginmanager.register(_Events())
-    config.stash[_HOSTS] = _hosts(cast("list[str] | None", config.getoption("--host")))
+    config.stash[_HOSTS] = _hosts(
+        cast("list[str] | None", config.getoption("--host")),
+        cast("float | None", config.getoption("--tick")),
+    )
 
 
-def _hosts(names: list[str] | None) -> list[Host]:
+def _hosts(names: list[str] | None, tick: float | None) -> list[Host]:
     """One of each for all tests: looking at what a host is made of takes longer than most tests do."""
     try:
-        hosts = [find_host(name) for name in names or HOSTS]
+        hosts = [host_of(name) for name in names or HOSTS]
     except LookupError as error:
         raise pytest.UsageError(str(error)) from None
     # on PyPy a collection looks at every object there is, which takes as long
     collect = sys.implementation.name == "cpython"
-    return [replace(host, collect=collect) for host in hosts if not host.missing()]
+    return [
+        replace(host, collect=collect, real_tick=tick or host.real_tick)
+        for host in hosts
+        if not host.missing()
+    ]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -91,6 +100,11 @@ def about_alone(item: pytest.Item) -> tuple[str | None, str | None]:
     marks = [mark.kwargs for mark in item.iter_markers("rule")]
     only, host = ([mark[key] for mark in marks if mark[key]] for key in ("only", "host"))
     return next(iter(only), None), next(iter(host), None)
+
+
+def needs_real_time(item: pytest.Item) -> bool:
+    """Whether the test waits for real time, on whatever host it runs."""
+    return any(mark.kwargs["real_time"] for mark in item.iter_markers("rule"))
 
 
 @pytest.fixture
@@ -177,7 +191,12 @@ class _Events:
         self._tell(
             when="collected",
             tests=[
-                {"id": item.nodeid, "rules": rules_of(item), "only": any(about_alone(item))}
+                {
+                    "id": item.nodeid,
+                    "rules": rules_of(item),
+                    "only": any(about_alone(item)),
+                    "real_time": needs_real_time(item),
+                }
                 for item in session.items
             ],
         )

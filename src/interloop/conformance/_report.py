@@ -19,6 +19,22 @@ CellOutcome: TypeAlias = Literal[
 ]
 
 
+@dataclass(frozen=True)
+class Again:
+    """A test that failed waited for real time, so it was run again when no other ran.
+
+    Attributes:
+        tick: the unit of time of the second run, in seconds; `None` where time was virtual.
+        first: the message of the first failure.
+    """
+
+    tick: float | None
+    first: str
+
+    def __str__(self) -> str:
+        return "run again alone" + (f" with a tick of {self.tick:g} s" if self.tick else "")
+
+
 @dataclass
 class TestRun:
     """One test on one host."""
@@ -27,10 +43,13 @@ class TestRun:
     host: str
     rules: tuple[str, ...]
     only: bool  # about one backend, or one host, alone
+    real_time: bool  # on hosts with virtual time too
     outcome: TestOutcome = "waiting"
     message: str = ""
     details: str = ""
     seconds: float = 0
+    crashed: bool = False
+    again: Again | None = None
 
     @property
     def name(self) -> str:
@@ -130,6 +149,22 @@ class Report:
         """The tests that could not be run where they should have been."""
         return [test for test in self.tests if test.outcome == "skipped" and not test.only]
 
+    def saved(self) -> list[tuple[TestRun, str]]:
+        """The tests that failed and passed when they were run again, with how, and how they had failed."""
+        return [
+            (test, f"passed when {test.again}; at first: {test.again.first}")
+            for test in self.tests
+            if test.again and test.outcome == "passed"
+        ]
+
+    def needless_deviations(self) -> list[tuple[str, str]]:
+        """What the hosts declare although every test of it passes: host, rule."""
+        return [
+            (host, rule)
+            for host, rule, _ in self.deviations()
+            if rule in self.rules and self.cell(rule, host).outcome == "passed"
+        ]
+
     def deviations(self) -> list[tuple[str, str, str]]:
         """What the hosts declare: host, rule, reason."""
         return [(name, *item) for name in self.hosts for item in self.deviations_of(name).items()]
@@ -180,6 +215,21 @@ class Report:
                 }
                 for rule in self.rules
             },
+            "needless_deviations": [
+                {"host": host, "rule": rule} for host, rule in self.needless_deviations()
+            ],
+            "run_again": [
+                {
+                    "test": test.id,
+                    "host": test.host,
+                    "rules": list(test.rules),
+                    "outcome": test.outcome,
+                    "tick": test.again.tick,
+                    "first_failure": test.again.first,
+                }
+                for test in self.tests
+                if test.again
+            ],
             "failures": [
                 {
                     "test": test.id,

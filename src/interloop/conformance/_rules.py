@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pytest import MarkDecorator
 
-__all__ = ["CHAPTERS", "RULES", "rule"]
+__all__ = ["CHAPTERS", "RULES", "check_rules", "rule"]
 
 CHAPTERS = {
     "D": "Dispatch",
@@ -25,6 +26,7 @@ RULES = {
     "D2": "Without an async context, or under a library with no backend, an error says so",
     "D3": "An installed package adds a backend through an entry point",
     "D4": "Two loops in two threads do not see each other",
+    "D5": "Calls from another thread or loop are refused; those from callbacks of the own loop work",
     "G1": "The block is left only when every child has finished",
     "G2": "Children may be added by the body, by children, and while the block is exiting",
     "G3": "The first failure cancels the rest, and all errors are raised in one group",
@@ -55,12 +57,15 @@ RULES = {
     "L7": "current_deadline() sees the deadlines around the group that owns a task",
     "L8": "expired() tells that the time came while the block ran, whatever the outcome",
     "L9": "delay counts from entry",
-    "C1": "A cancellation arrives at a checkpoint, at least once",
+    "L10": "Deadlines leave no timer in the loop, and no loop's timer can kill one",
+    "C1": "A cancellation arrives at a checkpoint, at least once; what is handed over is not lost to it",
     "C2": "Leaving a scope leaves no cancellation behind",
     "C3": "While a cancelled scope waits for clean-up the loop is idle",
-    "C4": "shield completes its coroutine; the cancellation is delivered after it",
-    "C5": "Cancellation by the host is an outer cancellation like any other",
+    "C4": "shield begins its coroutine at once and completes it; the cancellation is delivered after it",
+    "C5": "A cancellation by the host is an outer cancellation like any other, and never lost",
     "C6": "Cancelling a scope reaches everything inside it at once",
+    "C7": "Foreign code that fails loses no error, child, slot or deadline",
+    "C8": "anyio's shields hold against interloop's cancellations",
     "W1": "sleep(0) and checkpoint() are checkpoints",
     "W2": "A negative or NaN sleep is refused",
     "W3": "There is one monotonic clock for each loop",
@@ -77,17 +82,31 @@ RULES = {
 }
 
 
-def rule(*ids: str, only: Literal["asyncio", "trio"] | None = None, host: str | None = None) -> MarkDecorator:
+def check_rules(ids: Iterable[str]) -> None:
+    """Raise a `ValueError` if one of `ids` is not in the contract."""
+    unknown = [rule_id for rule_id in ids if rule_id not in RULES]
+    if unknown:
+        raise ValueError(f"no such rule: {', '.join(unknown)}; there are {', '.join(RULES)}")
+
+
+def rule(
+    *ids: str,
+    only: Literal["asyncio", "trio"] | None = None,
+    host: str | None = None,
+    real_time: bool = False,
+) -> MarkDecorator:
     """Mark a test with the rules of the contract that it proves.
 
     Args:
         ids: the rules, `"G4"`, ...
         only: the backend that these rules are about, if they are about one alone.
         host: the only host to run it on, for a test that runs a loop of its own in a process.
+        real_time: whether the test waits for real time on hosts with virtual time too, for a process or a
+            thread say: if it fails, the machine may have been too busy, and it is run again, alone.
     """
     import pytest  # not above: `python -m interloop.conformance` reports that it is missing
 
-    unknown = [rule_id for rule_id in ids if rule_id not in RULES]
-    if unknown or not ids:
-        raise ValueError(f"no such rule: {', '.join(unknown) or 'none given'}; there are {', '.join(RULES)}")
-    return pytest.mark.rule(*ids, only=only, host=host)
+    if not ids:
+        raise ValueError(f"no rule given; there are {', '.join(RULES)}")
+    check_rules(ids)
+    return pytest.mark.rule(*ids, only=only, host=host, real_time=real_time)

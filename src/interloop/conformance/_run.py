@@ -12,11 +12,13 @@ from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
 from typing import Any, Literal
 
-from ._report import NOT_RUN, HostRun, Report, TestRun
+from ._report import NOT_RUN, Again, HostRun, Report, TestRun
 
 HERE = Path(__file__).parent
 MAX_DEATHS = 10  # of a host's processes; then it is given up
 REAL_TIME_PARTS = 8
+AGAIN_MAX = 50  # tests of a host; where more fail, it is not the machine that was too busy
+AGAIN_TICKS = 4  # a test that is run again has so much more time
 MACHINERY = tuple(f"{os.sep}{package}{os.sep}" for package in ("_pytest", "pluggy"))
 USERS_OWN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 ENDED = (0, 1, 5)  # pytest's exit codes when all passed, some failed, or there was none
@@ -59,6 +61,29 @@ def run_suite(report: Report, timeout: float, on_end: Callable[[TestRun], None])
         finally:
             for process in processes:
                 process.stop()
+    for host in hosts:
+        _run_again(report, host, suite[1:], on_end)
+
+
+def _run_again(report: Report, host: HostRun, options: list[str], on_end: Callable[[TestRun], None]) -> None:
+    """Run those tests of a host again that may have failed for want of time, with nothing beside them."""
+    failed = [
+        test
+        for test in report.failures
+        if test.host == host.host.name and (test.real_time or not host.host.virtual) and not test.crashed
+    ]
+    if not failed or len(failed) > AGAIN_MAX or host.deaths >= MAX_DEATHS:
+        return
+    tick = None if host.host.virtual else AGAIN_TICKS * host.host.real_tick
+    if tick is not None:
+        options = [*options, f"--tick={tick}"]
+    process = _Process(host, [*(str(HERE / test.id) for test in failed), *options], on_end)
+    try:
+        process.run()
+    finally:
+        process.stop()
+    for test in failed:
+        host.tests[test.id].again = Again(tick, test.message)
 
 
 class _Process:
@@ -113,6 +138,7 @@ class _Process:
         stacks = [line for line in said.splitlines() if not any(part in line for part in MACHINERY)]
         cause = stacks[0] if stacks else f"the process ended with exit code {code}"
         self._last.fail(cause, "\n".join(stacks))
+        self._last.crashed = not cause.startswith("Timeout (")  # the words of faulthandler
         self._on_end(self._last)
         return "died"
 

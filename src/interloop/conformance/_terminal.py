@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from textwrap import indent
 from types import TracebackType
@@ -45,7 +44,6 @@ class Progress:
             transient=True,
         )
         self._bars_of: dict[str, progress.TaskID] = {}
-        self._failed = Counter[str]()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -59,10 +57,14 @@ class Progress:
     def __call__(self, test: TestRun) -> None:
         if test.host not in self._bars_of:
             self._bars_of[test.host] = self._bars.add_task(test.host, failed="")
-        self._failed[test.host] += test.outcome == "failed"
-        failed = f"{self._failed[test.host]} failed" if self._failed[test.host] else ""
-        total = len(self._report.hosts[test.host].tests)
-        self._bars.update(self._bars_of[test.host], total=total, advance=1, failed=failed)
+        run = self._report.hosts[test.host]
+        total, failed = len(run.tests), run.count("failed")  # anew, since a test may be run again
+        self._bars.update(
+            self._bars_of[test.host],
+            total=total,
+            completed=total - run.count("waiting"),
+            failed=f"{failed} failed" if failed else "",
+        )
 
 
 def print_report(report: Report) -> None:
@@ -72,11 +74,13 @@ def print_report(report: Report) -> None:
     console.print()
     console.print(_hosts(report))
     for line in _remarks(report):
-        console.print(line)
+        console.print(line, markup=False, soft_wrap=True)  # the host in brackets is no markup
     for tests in report.failure_groups:
         console.print()
         for test in tests[:TESTS_NAMED]:
-            console.print(Text.assemble((test.id, "bold red"), f"  {', '.join(test.rules)}"), soft_wrap=True)
+            again = f", {test.again}" if test.again else ""
+            name = Text.assemble((test.id, "bold red"), f"  {', '.join(test.rules)}{again}")
+            console.print(name, soft_wrap=True)
         if len(tests) > TESTS_NAMED:
             console.print(f"... and {len(tests) - TESTS_NAMED} more")
         console.print(Text(indent(tests[0].details or tests[0].message, "    ")), soft_wrap=True)
@@ -138,8 +142,12 @@ def _hosts(report: Report) -> Table:
 def _remarks(report: Report) -> Iterator[str]:
     for test in report.skipped():
         yield f"not tested: {test.id}: {test.message}"
+    for test, how in report.saved():
+        yield f"run again: {test.id}: {how}"
     for host, rule, reason in report.deviations():
         yield f"declared deviation: {rule} on {host}: {reason}"
+    for host, rule in report.needless_deviations():
+        yield f"warning: {rule} on {host} is declared as a deviation, but every test of it passes"
 
 
 def _verdict(report: Report) -> Text:

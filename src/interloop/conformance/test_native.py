@@ -1418,7 +1418,7 @@ def run_in_a_process(main: str, directory: Path, reported: str = "") -> list[str
     return ended.stdout.splitlines()
 
 
-@rule("N6", host="asyncio")
+@rule("N6", host="asyncio", real_time=True)
 def test_an_interrupt_is_a_cancellation_from_outside(host: Host, tmp_path: Path) -> None:
     main = """
         async def main():
@@ -1433,7 +1433,7 @@ def test_an_interrupt_is_a_cancellation_from_outside(host: Host, tmp_path: Path)
     assert printed[2:] == ["interrupted"]
 
 
-@rule("N6", host="asyncio")
+@rule("N6", host="asyncio", real_time=True)
 def test_an_interrupt_waits_for_a_shield(host: Host, tmp_path: Path) -> None:
     main = """
         async def commit():
@@ -1449,7 +1449,7 @@ def test_an_interrupt_waits_for_a_shield(host: Host, tmp_path: Path) -> None:
     assert run_in_a_process(main, tmp_path) == ["committed", "interrupted"]
 
 
-@rule("N6", host="asyncio")
+@rule("N6", host="asyncio", real_time=True)
 def test_an_interrupt_reaches_groups_in_other_tasks(host: Host, tmp_path: Path) -> None:
     main = """
         async def work():
@@ -1464,7 +1464,7 @@ def test_an_interrupt_reaches_groups_in_other_tasks(host: Host, tmp_path: Path) 
     assert run_in_a_process(main, tmp_path) == ["child cleaned up", "interrupted"]
 
 
-@rule("N6", host="asyncio")
+@rule("N6", host="asyncio", real_time=True)
 def test_an_interrupt_of_a_group_that_is_being_left(host: Host, tmp_path: Path) -> None:
     main = """
         async def main():
@@ -1475,7 +1475,7 @@ def test_an_interrupt_of_a_group_that_is_being_left(host: Host, tmp_path: Path) 
     assert run_in_a_process(main, tmp_path) == ["child cleaned up", "interrupted"]
 
 
-@rule("N6", host="asyncio")
+@rule("N6", host="asyncio", real_time=True)
 def test_an_error_in_the_clean_up_after_an_interrupt_is_not_lost(host: Host, tmp_path: Path) -> None:
     main = """
         async def main():
@@ -1491,7 +1491,7 @@ def test_an_error_in_the_clean_up_after_an_interrupt_is_not_lost(host: Host, tmp
     assert run_in_a_process(main, tmp_path) == ["OSError('while disconnecting')", "interrupted"]
 
 
-@rule("N6", host="asyncio")
+@rule("N6", host="asyncio", real_time=True)
 def test_an_interrupt_raised_in_a_child_lets_all_others_clean_up(host: Host, tmp_path: Path) -> None:
     main = """
         async def interrupted_child():

@@ -30,6 +30,7 @@ from interloop import (
     sleep_forever,
     task_group,
 )
+from interloop.abc import NativeEvent
 from interloop.conformance import rule
 from interloop.conformance._helpers import (
     Enclosing,
@@ -39,6 +40,7 @@ from interloop.conformance._helpers import (
     in_every_scope,
     leaves,
     note_the_end,
+    settle,
     until,
 )
 from interloop.conformance.test_groups import count
@@ -60,6 +62,10 @@ async def answer(value: Any, seconds: float = 0) -> Any:
 async def fail_after(seconds: float, error: BaseException) -> None:
     await sleep(seconds)
     raise error
+
+
+async def answer_at_once(value: Any) -> Any:
+    return value
 
 
 async def note(log: list[Any], what: Any) -> Any:
@@ -552,6 +558,77 @@ async def test_of_two_that_succeed_at_once_one_wins() -> None:
         return value
 
     assert await first(at_once(1), at_once(2), at_once(3)) in (1, 2, 3)
+
+
+def native_event() -> NativeEvent:
+    """What is set wakes all who wait in one turn of the loop."""
+    if current_backend() == "trio":
+        import trio
+
+        return trio.Event()
+    return asyncio.Event()
+
+
+async def fail_on(event: NativeEvent, error: BaseException) -> None:
+    await event.wait()
+    raise error
+
+
+async def fail_at_once(_: NativeEvent, error: BaseException) -> None:
+    raise error
+
+
+async def fail_on_with_a_timeout_behind(event: NativeEvent, error: BaseException) -> None:
+    try:
+        with deadline(0):
+            await sleep_forever()
+    except TimeoutError:
+        await event.wait()
+        raise error
+
+
+each_failure_in_the_same_turn: pytest.MarkDecorator = pytest.mark.parametrize(
+    "attempt_to_fail",
+    [fail_on, fail_at_once, fail_on_with_a_timeout_behind],
+    ids=lambda attempt: attempt.__name__,
+)
+
+
+@rule("P2")
+@pytest.mark.parametrize("order", ["success-first", "failure-first", "failures-around"])
+@each_failure_in_the_same_turn
+async def test_a_success_wins_over_failures_in_the_same_turn(
+    attempt_to_fail: Callable[[NativeEvent, BaseException], Coroutine[Any, Any, None]], order: str
+) -> None:
+    for _ in range(20):  # trio draws lots
+        event = native_event()
+
+        async def succeed(event: NativeEvent = event) -> str:
+            await event.wait()
+            return "success"
+
+        async def fail(event: NativeEvent = event) -> None:
+            await attempt_to_fail(event, OSError())
+
+        attempts: dict[str, list[Callable[[], Coroutine[Any, Any, Any]]]]
+        attempts = {
+            "success-first": [succeed, fail],
+            "failure-first": [fail, succeed],
+            "failures-around": [fail, succeed, fail],
+        }
+        async with task_group() as tg:
+            task = tg.create_task(first(*[attempt() for attempt in attempts[order]]))
+            await settle()
+            event.set()
+        assert task.result() == "success"
+
+
+@rule("P2")
+async def test_a_success_at_once_wins_over_a_failure_at_once() -> None:
+    error = ValueError()
+    for _ in range(20):
+        assert await first(answer_at_once("success"), fail(error)) == "success"
+        assert await first(fail(error), answer_at_once("success"), fail(error)) == "success"
 
 
 @rule("P2")

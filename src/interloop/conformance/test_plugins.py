@@ -238,7 +238,10 @@ PLUGINS = [anyio_plugin("asyncio"), anyio_plugin("trio"), PYTEST_ASYNCIO, PYTEST
 
 each_plugin: pytest.MarkDecorator = pytest.mark.parametrize(
     "plugin",
-    [pytest.param(plugin, id=plugin.name, marks=rule("N7", host=plugin.backend)) for plugin in PLUGINS],
+    [
+        pytest.param(plugin, id=plugin.name, marks=rule("N7", host=plugin.backend, real_time=True))
+        for plugin in PLUGINS
+    ],
 )
 
 

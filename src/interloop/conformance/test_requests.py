@@ -1,0 +1,1254 @@
+"""Chapter C: requests of others are never lost, and anyio's shields hold."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from itertools import product
+from math import inf
+from typing import Any, TypeAlias
+
+import pytest
+
+from interloop import (
+    as_completed,
+    checkpoint,
+    current_backend,
+    current_deadline,
+    current_time,
+    deadline,
+    first,
+    gather,
+    shield,
+    sleep,
+    sleep_forever,
+    task_group,
+)
+from interloop.conformance import rule
+from interloop.conformance._helpers import (
+    Enclosing,
+    Inside,
+    asyncio_inside_trio,
+    clean_up,
+    fail,
+    fail_when_cancelled,
+    in_deadline,
+    in_group,
+    in_native_task,
+    in_native_timeout,
+    in_outer_group,
+    in_task,
+    note_the_end,
+    settle,
+    until,
+    without_anyio,
+)
+from interloop.conformance.test_cancellation import (
+    WAYS_OF_LEAVING,
+    Way,
+    counting_turns,
+    in_every_own_scope,
+    return_after,
+    the_body_cancels_and_catches_it,
+    the_time_comes_and_the_block_catches_it,
+    the_time_comes_and_the_block_fails,
+    wait_in_all_manners,
+)
+
+# Scopes of others that cancel themselves after a tick, beside those of `_helpers`
+
+
+async def in_anyio_scope(tick: float, inside: Inside) -> None:
+    import anyio
+
+    with anyio.move_on_after(tick):
+        await inside()
+
+
+async def in_anyio_group(tick: float, inside: Inside) -> None:
+    import anyio
+
+    async def stop() -> None:
+        await sleep(tick)
+        tg.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(stop)
+        await inside()
+
+
+async def in_asyncio_group(tick: float, inside: Inside) -> None:
+    async def stop() -> None:
+        await asyncio.sleep(tick)
+        raise KeyError("the end")
+
+    with suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as tg:
+            tg.create_task(stop())
+            await inside()
+
+
+async def in_native_cancel_of_a_child(tick: float, inside: Inside) -> None:
+    async with task_group() as tg:
+        task = tg.create_task(inside())
+        await sleep(tick)
+        task.native.cancel()
+
+
+OURS: list[Enclosing] = [in_deadline, in_group, in_outer_group, in_task]
+THEIRS: list[Enclosing] = [in_native_timeout, in_native_task]
+ANYIOS: list[Enclosing] = [in_anyio_scope, in_anyio_group]
+ASYNCIOS: list[Enclosing] = [
+    in_native_cancel_of_a_child,
+    # before 3.13 asyncio's own group leaves behind a request that nobody made
+    *([in_asyncio_group] if sys.version_info >= (3, 13) else []),
+]
+
+
+def scopes() -> list[Enclosing]:
+    """All that there are on this host."""
+    found = OURS + THEIRS
+    if anyio_can_be_held_back():
+        found += ANYIOS
+    return found if current_backend() == "trio" else found + ASYNCIOS
+
+
+def pairs() -> list[tuple[Enclosing, Enclosing]]:
+    """Pairs of an outer and an inner one.
+
+    With anyio's not all, since they keep the loop busy: a few of each kind. And without those that end
+    wrongly by themselves: an `asyncio.TaskGroup` that cancelled its task inside a scope of anyio.
+    """
+    with_anyio = [in_deadline, in_task, in_native_timeout, in_anyio_scope]
+    return [
+        (outer, inner)
+        for outer, inner in product(scopes(), scopes())
+        if (outer not in ANYIOS or inner in with_anyio) and (inner not in ANYIOS or outer in with_anyio)
+    ]
+
+
+def in_times(pair: tuple[Enclosing, Enclosing]) -> list[tuple[int, int]]:
+    """When the outer and the inner one cancel themselves."""
+    return [(1, 3), (3, 1)] if set(pair) & set(ANYIOS) else [(1, 3), (3, 1), (1, 1)]
+
+
+def anyio_can_be_held_back() -> bool:
+    # its scopes keep asking, and on trio-asyncio virtual time does not pass while the loop is busy
+    return not without_anyio.args[0] and not asyncio_inside_trio()
+
+
+async def nothing_is_left(tick: float) -> None:
+    await wait_in_all_manners(tick)
+    if current_backend() == "asyncio":
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+
+# What was pending when a scope was entered
+
+Pending: TypeAlias = Callable[[Inside], Coroutine[Any, Any, None]]
+
+
+async def by_a_group(inside: Inside) -> None:
+    async with task_group() as tg:
+        tg.cancel()
+        await inside()
+
+
+async def by_a_group_around(inside: Inside) -> None:
+    async with task_group() as outer, deadline(None), task_group():
+        outer.cancel()
+        await inside()
+
+
+async def by_a_deadline(inside: Inside) -> None:
+    with deadline(0, suppress=True):
+        await inside()
+
+
+async def by_its_task(inside: Inside) -> None:
+    async def child() -> None:
+        task.cancel()
+        await inside()
+
+    async with task_group() as tg:
+        task = tg.create_task(child())
+
+
+async def by_the_host(inside: Inside) -> None:
+    if current_backend() == "trio":
+        import trio
+
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await inside()
+        return
+
+    async def cancelled() -> None:
+        cancel_this_task()
+        await inside()
+
+    await asyncio.wait([asyncio.create_task(cancelled())])
+
+
+async def by_the_host_twice(inside: Inside) -> None:
+    async def twice() -> None:
+        if current_backend() == "asyncio":
+            cancel_this_task()
+        await inside()
+
+    await by_the_host(twice)
+
+
+async def by_the_host_and_a_group(inside: Inside) -> None:
+    async def both() -> None:
+        async with task_group() as tg:
+            tg.cancel()
+            await inside()
+
+    await by_the_host(both)
+
+
+async def by_a_native_timeout(inside: Inside) -> None:
+    if current_backend() == "trio":
+        import trio
+
+        with trio.move_on_after(0):
+            await inside()
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0):
+            await inside()
+
+
+async def by_an_anyio_scope(inside: Inside) -> None:
+    import anyio
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await inside()
+
+
+PENDING: list[Any] = [
+    by_a_group,
+    by_a_group_around,
+    by_a_deadline,
+    by_its_task,
+    by_the_host,
+    by_the_host_twice,
+    by_the_host_and_a_group,
+    by_a_native_timeout,
+    pytest.param(by_an_anyio_scope, marks=without_anyio),
+]
+
+SWALLOWING = [
+    the_body_cancels_and_catches_it,
+    the_time_comes_and_the_block_catches_it,
+    the_time_comes_and_the_block_fails,
+]
+
+
+@rule("C5", "G4", "L3")
+@pytest.mark.parametrize("pending", PENDING, ids=lambda pending: pending.__name__)
+async def test_what_was_pending_when_a_scope_was_entered_arrives_after_it_or_in_it(
+    pending: Pending, tick: float
+) -> None:
+    if pending is by_an_anyio_scope and not anyio_can_be_held_back():
+        pytest.skip("virtual time does not pass on trio-asyncio while anyio keeps its loop busy")
+    passed: list[str] = []
+
+    def work(leave: Way) -> Inside:
+        async def work() -> None:
+            await leave(tick)
+            await checkpoint()
+            passed.append(leave.__name__)
+
+        return work
+
+    for leave in WAYS_OF_LEAVING:
+        if leave not in SWALLOWING:
+            await pending(work(leave))
+            await checkpoint()
+    assert passed == []
+    await nothing_is_left(tick)
+
+
+@rule("C5", "G4", "G5", only="asyncio")
+@pytest.mark.parametrize("in_clean_up", [False, True])
+async def test_what_was_pending_when_a_group_was_entered_keeps_its_message(
+    in_clean_up: bool, tick: float
+) -> None:
+    messages: list[str] = []
+
+    async def work() -> None:
+        cancel_this_task("shutdown")
+        try:
+            with suppress(ExceptionGroup):
+                async with task_group() as tg:
+                    tg.create_task(fail_when_cancelled(OSError()) if in_clean_up else fail(OSError()))
+            await asyncio.sleep(tick)
+        except asyncio.CancelledError as error:
+            messages.append(str(error))
+            raise
+
+    task = asyncio.create_task(work())
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert messages == ["shutdown"]
+
+
+@rule("C5", "C2", only="asyncio")
+async def test_what_was_pending_at_entry_and_is_taken_back_inside_does_not_arrive(tick: float) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    async with task_group() as tg:
+        tg.create_task(checkpoint())
+        with suppress(asyncio.CancelledError):
+            await checkpoint()
+        task.uncancel()
+        await checkpoint()
+    await nothing_is_left(tick)
+
+
+# Several requests that are held back, one of which is taken back
+
+Hold: TypeAlias = Callable[[float], Coroutine[Any, Any, None]]
+
+
+async def in_a_shield(seconds: float) -> None:
+    await shield(sleep(seconds))
+
+
+async def in_two_shields(seconds: float) -> None:
+    await shield(sleep(seconds / 2))
+    await shield(sleep(seconds / 2))
+
+
+async def in_nested_shields(seconds: float) -> None:
+    await shield(in_two_shields(seconds))
+
+
+async def in_a_shield_with_scopes(seconds: float) -> None:
+    async def work() -> None:
+        async with deadline(seconds, suppress=True), task_group() as tg:
+            tg.create_task(sleep_forever())
+
+    await shield(work())
+
+
+async def in_a_shield_that_times_out(seconds: float) -> None:
+    with suppress(TimeoutError):
+        await shield(sleep_forever(), timeout=seconds)
+
+
+async def in_a_group_whose_child_fails(seconds: float) -> None:
+    with suppress(ExceptionGroup):
+        async with task_group() as tg:
+            tg.create_task(fail_in_clean_up(seconds))
+
+
+async def in_a_group_whose_body_fails(seconds: float) -> None:
+    with suppress(ExceptionGroup):
+        async with task_group():
+            await fail_in_clean_up(seconds)
+
+
+async def in_a_shield_and_a_group_that_fails(seconds: float) -> None:
+    await shield(sleep(seconds / 2))
+    await in_a_group_whose_child_fails(seconds / 2)
+
+
+async def fail_in_clean_up(seconds: float) -> None:
+    until = current_time() + seconds
+    try:
+        await sleep_forever()
+    finally:
+        await shield(sleep(max(0, until - current_time())))
+        raise OSError("while disconnecting")
+
+
+holding_back: pytest.MarkDecorator = pytest.mark.parametrize(
+    "hold",
+    [
+        in_a_shield,
+        in_two_shields,
+        in_nested_shields,
+        in_a_shield_with_scopes,
+        in_a_shield_that_times_out,
+        in_a_group_whose_child_fails,
+        in_a_group_whose_body_fails,
+        in_a_shield_and_a_group_that_fails,
+    ],
+    ids=lambda hold: hold.__name__,
+)
+
+
+async def each_alone(
+    complaints: dict[str, Any], cases: dict[str, Callable[[list[str]], Coroutine[Any, Any, None]]], right: Any
+) -> None:
+    """Run the cases side by side; complain of those that do not note what is right, or are cancelled."""
+
+    async def run(name: str) -> None:
+        log: list[str] = []
+        complaints[name] = log
+        try:
+            await cases[name](log)
+        except Exception as error:
+            log.append(repr(error))
+        if right(log):
+            del complaints[name]
+
+    async with task_group() as tg:
+        for name in cases:
+            tg.create_task(run(name), name=name)
+
+
+@rule("C5", "C4", "G4")
+@holding_back
+async def test_of_two_that_were_held_back_the_outer_one_arrives(hold: Hold, tick: float) -> None:
+    def case(outer: Enclosing, inner: Enclosing, outer_time: int, inner_time: int) -> Any:
+        async def run(log: list[str]) -> None:
+            async def between() -> None:
+                await inner(inner_time * tick, lambda: hold(4 * tick))
+                await checkpoint()
+                log.append("passed")
+
+            await outer(outer_time * tick, between)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    complaints: dict[str, Any] = {}
+    cases = {
+        f"{outer.__name__} ({times[0]}), {inner.__name__} ({times[1]})": case(outer, inner, *times)
+        for outer, inner in pairs()
+        for times in in_times((outer, inner))
+    }
+    await each_alone(complaints, cases, lambda log: log == ["left"])
+    assert complaints == {}
+
+
+@rule("C5", "C4", "G4", "C2")
+@holding_back
+async def test_of_two_that_were_held_back_and_taken_back_none_arrives(hold: Hold, tick: float) -> None:
+    def case(outer: Enclosing, inner: Enclosing, outer_time: int, inner_time: int) -> Any:
+        async def run(log: list[str]) -> None:
+            async def between() -> None:
+                await inner(inner_time * tick, lambda: hold(4 * tick))
+
+            await outer(outer_time * tick, between)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    complaints: dict[str, Any] = {}
+    cases = {
+        f"{outer.__name__} ({times[0]}), {inner.__name__} ({times[1]})": case(outer, inner, *times)
+        for outer, inner in pairs()
+        for times in in_times((outer, inner))
+    }
+    await each_alone(complaints, cases, lambda log: log == ["left"])
+    assert complaints == {}
+
+
+@rule("C5", "C4", "G4", only="asyncio")
+@holding_back
+@pytest.mark.parametrize("timeouts", [1, 2, 3])
+async def test_a_native_cancel_beside_timeouts_that_were_taken_back_arrives(
+    timeouts: int, hold: Hold, tick: float
+) -> None:
+    log: list[str] = []
+
+    async def work(depth: int) -> None:
+        if depth:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(depth * tick):
+                    await work(depth - 1)
+        else:
+            await hold(5 * tick)
+
+    async def main() -> None:
+        await work(timeouts)
+        log.append("left")
+        await asyncio.sleep(tick)
+        log.append("passed")
+
+    task = asyncio.create_task(main())
+    await asyncio.sleep(1.5 * tick)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert "passed" not in log
+
+
+# A scope that is entered while a cancellation is held back
+
+
+@rule("C5", "C4", "G4", "L3")
+@holding_back
+async def test_a_scope_entered_while_a_cancellation_is_held_back_does_not_take_it(
+    hold: Hold, tick: float
+) -> None:
+    def case(outer: Enclosing, entered: Enclosing) -> Any:
+        async def run(log: list[str]) -> None:
+            async def inside() -> None:
+                await hold(2 * tick)
+                await entered(tick, lambda: clean_up(3 * tick, []))
+                await checkpoint()
+                log.append("passed")
+
+            await outer(tick, inside)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    def told_apart(outer: Enclosing, entered: Enclosing) -> bool:
+        # asyncio counts the requests of others, and at entry the one that is held back is among them
+        return current_backend() == "trio" or outer in OURS or entered in OURS
+
+    complaints: dict[str, Any] = {}
+    cases = {
+        f"{outer.__name__}, {entered.__name__}": case(outer, entered)
+        for outer, entered in pairs()
+        if told_apart(outer, entered)
+    }
+    await each_alone(complaints, cases, lambda log: log == ["left"])
+    assert complaints == {}
+
+
+@rule("C5", "C4", "G4")
+@holding_back
+async def test_a_scope_that_is_entered_and_left_before_the_next_checkpoint_does_not_lose_what_is_held_back(
+    hold: Hold, tick: float
+) -> None:
+    def case(outer: Enclosing, leave: Way) -> Any:
+        async def run(log: list[str]) -> None:
+            async def inside() -> None:
+                await hold(2 * tick)
+                await leave(tick)
+                await checkpoint()
+                log.append("passed")
+
+            await outer(tick, inside)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    async def a_deadline(_: float) -> None:
+        with deadline(1000 * tick):
+            pass
+
+    async def a_deadline_that_has_expired(_: float) -> None:
+        with deadline(0, suppress=True):
+            pass
+
+    async def a_group(_: float) -> None:
+        async with task_group():
+            pass
+
+    async def a_group_that_was_cancelled(_: float) -> None:
+        async with task_group() as tg:
+            tg.cancel()
+
+    async def a_group_that_fails(_: float) -> None:
+        with suppress(ExceptionGroup):
+            async with task_group():
+                raise OSError("no route")
+
+    async def a_native_timeout(tick: float) -> None:
+        await in_native_timeout(1000 * tick, nothing)
+
+    async def an_anyio_scope(tick: float) -> None:
+        await in_anyio_scope(1000 * tick, nothing)
+
+    ways: list[Way] = [a_deadline, a_deadline_that_has_expired, a_native_timeout]
+    ways += [a_group, a_group_that_was_cancelled, a_group_that_fails]
+    ways += [an_anyio_scope] if anyio_can_be_held_back() else []
+    complaints: dict[str, Any] = {}
+    cases = {
+        f"{outer.__name__}, {leave.__name__}": case(outer, leave) for outer, leave in product(scopes(), ways)
+    }
+    await each_alone(complaints, cases, lambda log: log == ["left"])
+    assert complaints == {}
+
+
+# The end of asyncio.run
+
+Work: TypeAlias = Callable[[list[str]], Coroutine[Any, Any, None]]
+
+
+async def slow(log: list[str]) -> None:
+    await sleep(0.02)
+    log.append("done")
+
+
+async def a_group(log: list[str]) -> None:
+    async with task_group() as tg:
+        tg.create_task(slow(log))
+        tg.create_task(slow(log))
+
+
+async def a_group_in_a_group(log: list[str]) -> None:
+    async with task_group() as tg:
+        tg.create_task(a_group(log))
+
+
+async def a_group_that_creates_late(log: list[str]) -> None:
+    async with task_group() as tg, deadline(10):
+        await sleep(0.015)
+        tg.create_task(slow(log))
+        await tg.create_task(slow(log))
+
+
+async def a_limited_group(log: list[str]) -> None:
+    async with task_group(limit=1) as tg:
+        tg.create_task(slow(log))
+        tg.create_task(slow(log))
+
+
+async def a_background_task(log: list[str]) -> None:
+    async with task_group() as tg:
+        tg.create_background_task(sleep_forever())
+        tg.create_task(a_group(log))
+
+
+async def in_gather(log: list[str]) -> None:
+    await gather(slow(log), slow(log))
+
+
+async def in_the_race_of_first(log: list[str]) -> None:
+    await first(a_group(log), sleep_forever())
+
+
+async def in_as_completed(log: list[str]) -> None:
+    async with as_completed([slow(log), slow(log)]) as results:
+        async for _ in results:
+            pass
+
+
+async def a_shield(log: list[str]) -> None:
+    await shield(a_group(log))
+
+
+async def a_shield_in_a_child(log: list[str]) -> None:
+    async with task_group() as tg:
+        tg.create_task(shield(a_group(log)))
+
+
+@rule("C5", "C4", only="asyncio")
+@pytest.mark.parametrize(
+    "work",
+    [
+        a_group,
+        a_group_in_a_group,
+        a_group_that_creates_late,
+        a_limited_group,
+        a_background_task,
+        in_gather,
+        in_the_race_of_first,
+        in_as_completed,
+        a_shield,
+        a_shield_in_a_child,
+    ],
+    ids=lambda work: work.__name__,
+)
+async def test_the_end_of_asyncio_run_leaves_alone_what_is_in_a_shield(work: Work) -> None:
+    log: list[str] = []
+
+    async def server() -> None:
+        await shield(work(log))
+        log.append("shielded")
+        await asyncio.sleep(0)
+        log.append("passed")
+
+    def run_and_leave_a_task() -> asyncio.Task[None]:
+        async def main() -> asyncio.Task[None]:
+            task = asyncio.create_task(server())
+            await asyncio.sleep(0.01)
+            return task
+
+        return asyncio.run(main())
+
+    task = await asyncio.to_thread(run_and_leave_a_task)
+    assert log == ["done", "done", "shielded"]
+    assert task.cancelled()
+
+
+@rule("C5", "C4", only="asyncio")
+async def test_the_end_of_asyncio_run_reaches_a_group_outside_of_the_shield_in_its_body() -> None:
+    log: list[str] = []
+
+    async def server() -> None:
+        async with task_group() as tg:
+            tg.create_task(note_the_end(log))
+            await shield(slow(log))
+
+    def run_and_leave_a_task() -> None:
+        async def main() -> None:
+            left.append(asyncio.create_task(server()))
+            await asyncio.sleep(0.01)
+
+        left: list[asyncio.Task[None]] = []
+        asyncio.run(main())
+
+    await asyncio.to_thread(run_and_leave_a_task)
+    assert sorted(log) == ["child", "done"]
+
+
+# C8: anyio's shields hold against our cancellations
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_an_anyio_shield_holds(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True):
+            await sleep(2 * tick)
+            await anyio.sleep(tick)
+            await checkpoint()
+            log.append("held")
+        log.append("left")
+        await checkpoint()
+        log.append("passed")
+
+    began = current_time()
+    await enclosing(tick, inside)
+    assert log == ["held", "left"]
+    assert current_time() - began >= 2.9 * tick
+    await nothing_is_left(tick)
+
+
+FirstCheckpoint: TypeAlias = Callable[[], Coroutine[Any, Any, Any]]
+
+
+async def a_native_sleep() -> None:
+    if current_backend() == "trio":
+        import trio
+
+        await trio.sleep(0)
+    else:
+        await asyncio.sleep(0)
+
+
+async def an_anyio_checkpoint() -> None:
+    import anyio.lowlevel
+
+    await anyio.lowlevel.checkpoint()
+
+
+async def the_end_of_a_group() -> None:
+    async with task_group():
+        pass
+
+
+async def a_shield_and_a_checkpoint() -> None:
+    await shield(checkpoint())
+    await checkpoint()
+
+
+async def an_anyio_shield_and_a_checkpoint() -> None:
+    import anyio
+
+    with anyio.CancelScope(shield=True):
+        await checkpoint()
+    await checkpoint()
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+@pytest.mark.parametrize(
+    "first_checkpoint",
+    [
+        checkpoint,
+        sleep_forever,
+        a_native_sleep,
+        an_anyio_checkpoint,
+        the_end_of_a_group,
+        a_shield_and_a_checkpoint,
+        an_anyio_shield_and_a_checkpoint,
+    ],
+    ids=lambda first_checkpoint: first_checkpoint.__name__,
+)
+async def test_the_cancellation_arrives_at_the_first_checkpoint_after_an_anyio_shield(
+    first_checkpoint: FirstCheckpoint, enclosing: Enclosing, tick: float
+) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True):
+            await sleep(2 * tick)
+        log.append("left")
+        await first_checkpoint()
+        log.append("passed")
+
+    await enclosing(tick, inside)
+    assert log == ["left"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_an_anyio_shield_in_clean_up_holds(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            with anyio.move_on_after(2 * tick, shield=True):
+                async with task_group() as tg:
+                    tg.create_task(return_after(tick, "child"))
+                log.append("said goodbye")
+                await note_the_end(log, "timed out")
+
+    await enclosing(tick, inside)
+    assert log == ["said goodbye", "timed out"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_an_anyio_shield_around_our_scope_does_not_hold_against_it(
+    enclosing: Enclosing, tick: float
+) -> None:
+    import anyio
+
+    log: list[str] = []
+    with anyio.CancelScope(shield=True):
+        await enclosing(tick, lambda: note_the_end(log))
+        log.append("after")
+        await checkpoint()
+        log.append("passed")
+    assert log == ["child", "after", "passed"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_our_scopes_inside_an_anyio_shield_work(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True):
+            await in_deadline(2 * tick, lambda: note_the_end(log, "deadline"))
+            await in_group(tick, lambda: note_the_end(log, "group"))
+            await in_task(tick, lambda: note_the_end(log, "task"))
+            log.append("held")
+        await checkpoint()
+        log.append("passed")
+
+    await enclosing(tick, inside)
+    assert log == ["deadline", "group", "task", "held"]
+    await nothing_is_left(tick)
+
+
+@rule("C8", "C6")
+@without_anyio
+@in_every_own_scope
+async def test_groups_inside_an_anyio_shield_are_not_reached(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    results: list[str] = []
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True):
+            async with task_group() as tg:
+                before = tg.create_task(return_after(2 * tick, "before"))
+                await sleep(2 * tick)
+                after = tg.create_task(return_after(tick, "after"))
+            results.extend([before.result(), after.result()])
+            results.extend(await gather(return_after(tick, "gathered"), return_after(tick, "together")))
+
+    await enclosing(tick, inside)
+    assert results == ["before", "after", "gathered", "together"]
+    await nothing_is_left(tick)
+
+
+@rule("C8", "C6")
+@without_anyio
+@in_every_own_scope
+async def test_the_children_beside_an_anyio_shield_are_reached_at_once(
+    enclosing: Enclosing, tick: float
+) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        async with task_group() as tg:
+            tg.create_task(note_the_end(log))
+            with anyio.CancelScope(shield=True):
+                await sleep(3 * tick)
+                log.append("held")
+
+    await enclosing(tick, inside)
+    assert log == ["child", "held"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_the_outer_of_two_nested_anyio_shields_holds_too(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True):
+            with anyio.CancelScope(), anyio.CancelScope(shield=True):
+                await sleep(2 * tick)
+            await sleep(tick)
+            log.append("held")
+        await checkpoint()
+        log.append("passed")
+
+    await enclosing(tick, inside)
+    assert log == ["held"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_an_anyio_shield_holds_inside_scopes_of_anyio_that_hold_nothing(
+    enclosing: Enclosing, tick: float
+) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True), anyio.CancelScope(), anyio.move_on_after(1000 * tick):
+            await sleep(3 * tick)
+            log.append("held")
+        with anyio.CancelScope():
+            await checkpoint()
+        log.append("passed")
+
+    await enclosing(tick, inside)
+    assert log == ["held"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_both_kinds_of_shield_hold_inside_each_other(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def anyios() -> None:
+        with anyio.CancelScope(shield=True):
+            await sleep(tick)
+        await sleep(tick)
+        log.append("ours around theirs")
+
+    async def inside() -> None:
+        await shield(anyios())
+        with anyio.CancelScope(shield=True):
+            await shield(sleep(tick))
+            await sleep(tick)
+            log.append("theirs around ours")
+        await checkpoint()
+        log.append("passed")
+
+    await enclosing(tick, inside)
+    assert log == ["ours around theirs", "theirs around ours"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_an_anyio_shield_that_is_put_up_while_the_task_waits_holds(
+    enclosing: Enclosing, tick: float
+) -> None:
+    import anyio
+
+    log: list[str] = []
+    scope = anyio.CancelScope()
+
+    async def put_up() -> None:
+        await sleep(tick)
+        scope.shield = True
+
+    async def inside() -> None:
+        with scope:
+            await sleep(4 * tick)
+            log.append("held")
+        await checkpoint()
+        log.append("passed")
+
+    async with task_group() as tg:
+        tg.create_task(put_up())
+        await enclosing(2 * tick, inside)
+    assert log == ["held"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_an_anyio_shield_that_is_taken_down_while_the_task_waits_holds_until_the_wait_ends_at_most(
+    enclosing: Enclosing, tick: float
+) -> None:
+    """On trio the wait itself is cancelled; asyncio tells nobody that the shield is gone."""
+    import anyio
+
+    log: list[str] = []
+    scope = anyio.CancelScope(shield=True)
+
+    async def take_down() -> None:
+        await sleep(2 * tick)
+        scope.shield = False
+
+    async def inside() -> None:
+        with scope:
+            await sleep(4 * tick)
+            await checkpoint()
+            log.append("passed")
+
+    async with task_group() as tg:
+        tg.create_task(take_down())
+        await enclosing(tick, inside)
+    assert log == []
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_the_own_cancellation_of_an_anyio_shield_is_its_own(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True) as scope:
+            await sleep(2 * tick)
+            scope.cancel()
+            await note_the_end(log, "cancelled")
+        log.append("left")
+        await checkpoint()
+        log.append("passed")
+
+    await enclosing(tick, inside)
+    assert log == ["cancelled", "left"]
+    await nothing_is_left(tick)
+
+
+@rule("C8")
+@without_anyio
+@in_every_own_scope
+async def test_an_anyio_group_that_is_shielded_is_waited_for(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def work() -> None:
+        await anyio.sleep(2 * tick)
+        log.append("worked")
+
+    async def inside() -> None:
+        async with anyio.create_task_group() as tg:
+            tg.cancel_scope.shield = True
+            tg.start_soon(work)
+            await checkpoint()
+        log.append("left")
+        await checkpoint()
+        log.append("passed")
+
+    await enclosing(tick, inside)
+    assert log == ["worked", "left"]
+    await nothing_is_left(tick)
+
+
+@rule("C8", "C2")
+@without_anyio
+@in_every_own_scope
+async def test_a_cancellation_that_an_anyio_shield_holds_is_withdrawn_if_its_scope_is_left(
+    enclosing: Enclosing, tick: float
+) -> None:
+    import anyio
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True):
+            await sleep(2 * tick)
+
+    await enclosing(tick, inside)
+    await nothing_is_left(tick)
+
+
+@rule("C8", "C5")
+@without_anyio
+@in_every_own_scope
+async def test_of_two_that_an_anyio_shield_holds_the_outer_one_arrives(
+    enclosing: Enclosing, tick: float
+) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        with deadline(2 * tick, suppress=True), anyio.CancelScope(shield=True):
+            await sleep(3 * tick)
+        log.append("left")
+        await checkpoint()
+        log.append("passed")
+
+    await enclosing(tick, inside)
+    assert log == ["left"]
+    await nothing_is_left(tick)
+
+
+@rule("C8", "G4")
+@without_anyio
+async def test_an_error_out_of_an_anyio_shield_wins_and_the_cancellation_comes_after(
+    tick: float,
+) -> None:
+    import anyio
+
+    log: list[str] = []
+    with deadline(tick, suppress=True):
+        try:
+            async with task_group():
+                with anyio.CancelScope(shield=True):
+                    await sleep(2 * tick)
+                    raise OSError("no route")
+        except* OSError:
+            log.append("error")
+        await checkpoint()
+        log.append("passed")
+    assert log == ["error"]
+    await nothing_is_left(tick)
+
+
+@rule("C8", "L7")
+@without_anyio
+async def test_no_deadline_is_seen_inside_an_anyio_shield(tick: float) -> None:
+    import anyio
+
+    seen: list[float] = []
+    with deadline(tick, suppress=True):
+        with anyio.CancelScope(shield=True):
+            seen.append(current_deadline())
+            with deadline(1000 * tick):
+                seen.append(current_deadline() - current_time())
+            with anyio.CancelScope(), anyio.CancelScope():
+                await sleep(2 * tick)
+                seen.append(current_deadline())
+        seen.append(current_deadline())
+    assert seen == [inf, pytest.approx(1000 * tick, rel=0.01), inf, -inf]
+
+
+@rule("C8", "C3")
+@without_anyio
+@in_every_own_scope
+async def test_the_loop_is_idle_while_an_anyio_shield_holds(enclosing: Enclosing, tick: float) -> None:
+    import anyio
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True):
+            await sleep(20 * tick)
+
+    with counting_turns() as turns:
+        await enclosing(tick, inside)
+    assert len(turns) < 50
+
+
+@rule("C8")
+@without_anyio
+async def test_a_task_that_is_born_cancelled_holds_in_an_anyio_shield(tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def child() -> None:
+        with anyio.CancelScope(shield=True):
+            await sleep(tick)
+            log.append("held")
+        await checkpoint()
+        log.append("passed")
+
+    async with task_group() as tg:
+        tg.cancel()
+        tg.create_task(child())
+        with anyio.CancelScope(shield=True):
+            await sleep(2 * tick)
+            log.append("held in the body")
+        await checkpoint()
+        log.append("passed in the body")
+    assert log == ["held", "held in the body"]
+
+
+@rule("C8")
+@without_anyio
+@pytest.mark.parametrize("abandon", [False, True])
+async def test_a_thread_of_anyio_is_waited_for_unless_it_may_be_abandoned(abandon: bool) -> None:
+    import anyio.to_thread
+
+    log: list[str] = []
+    release = threading.Event()
+
+    def work() -> None:
+        release.wait()
+        log.append("worked")
+
+    async def call() -> None:
+        await anyio.to_thread.run_sync(work, abandon_on_cancel=abandon)
+        log.append("waited for")
+        await checkpoint()
+        log.append("passed")
+
+    async with task_group() as tg:
+        group = task_group()
+
+        async def cancelled() -> None:
+            async with group:
+                await call()
+
+        task = tg.create_task(cancelled())
+        await settle()
+        group.cancel()
+        await settle()
+        ended_before_the_thread = task.done()
+        release.set()  # before anything can fail: the process would wait for the thread
+    assert ended_before_the_thread == abandon
+    await until(lambda: "worked" in log)
+    assert log == (["worked"] if abandon else ["worked", "waited for"])
+
+
+async def nothing() -> None:
+    pass
+
+
+def cancel_this_task(message: str | None = None) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel(message)
