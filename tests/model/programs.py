@@ -375,6 +375,54 @@ def ends_block(statement: Statement) -> bool:
 
 Write: TypeAlias = "Callable[[Author, Place], Iterable[Statement]]"
 
+# What is rare among random statements: scopes that expire while something is held back, entered and left at such times.
+# Each word stands for what may be written next, as far as the place allows it; END ends a block.
+SCOPE = {
+    "deadline",
+    "native_timeout",
+    "wait_for",
+    "anyio_timeout",
+    "caught",
+    "group",
+    "native_group",
+    "anyio_group",
+}
+EXPIRES = {"deadline", "native_timeout", "wait_for", "anyio_timeout"}
+HOLD = {"shield", "anyio_shield", "native_task"}
+GROUP = {"group", "native_group", "anyio_group"}
+CHILD = {"create_task", "native_child"}
+CANCEL = {"cancel_group", "cancel_task", "cancel_anyio", "cancel_natively", "cancel_native_task"}
+FINALLY = {"finally_"}
+LONG = {"sleep(2)", "sleep(4)"}
+WAIT = LONG | {"sleep(1)", "sleep_forever", "checkpoint"}
+RAISE = {"raise_"}
+END: set[str] = set()
+PLANS: tuple[tuple[set[str], ...], ...] = (
+    (EXPIRES, EXPIRES, HOLD, LONG, END),
+    (EXPIRES, EXPIRES, HOLD, LONG, END, END, WAIT),
+    (EXPIRES, EXPIRES, FINALLY, WAIT, END, LONG, END),
+    (EXPIRES, HOLD, LONG, END, SCOPE, WAIT, END, WAIT),
+    (EXPIRES, HOLD, LONG, END, EXPIRES, FINALLY, WAIT, END, LONG, END, END, WAIT),
+    (EXPIRES, GROUP, CHILD, FINALLY, WAIT, END, RAISE, WAIT),
+    (EXPIRES, HOLD, LONG, END, GROUP, CHILD, FINALLY, WAIT, END, RAISE),
+    (CHILD, CANCEL, SCOPE, WAIT, END, WAIT),
+    (CHILD, CANCEL, GROUP, CHILD, FINALLY, WAIT, END, RAISE),
+    (CHILD, EXPIRES, HOLD, LONG, END, END, WAIT),
+)
+PLANS_TO_THE_END: tuple[tuple[set[str], ...], ...] = (
+    (HOLD, GROUP, CHILD, LONG, LONG),
+    (EXPIRES, HOLD, LONG, LONG),
+    (GROUP, CHILD, HOLD, LONG, LONG),
+)
+
+
+def _word(choice: Any) -> str:
+    """What a plan calls a choice."""
+    if not isinstance(choice, partial):
+        return getattr(choice, "__name__", "")
+    seconds = choice.keywords["coarse"] if choice.func is Author.sleep else None
+    return choice.func.__name__ if seconds is None else f"sleep({seconds})"
+
 
 class Author:
     """Writes one program, asking `draw` for each decision."""
@@ -390,6 +438,7 @@ class Author:
         self._group_of_task: dict[int, int] = {}
         self._cancelled_natively: list[int] = []  # tasks that may be
         self._native_tasks: list[int] = []
+        self._plan: list[set[str]] = []
         self._with_children: set[int] = set()  # groups, asyncio's and anyio's too
         self._delayed: set[int] = (
             set()
@@ -401,43 +450,57 @@ class Author:
             waits = not (place.cleanup or place.must_end)
             prompt = self._must_end_promptly(place)
             open_groups = self._open_groups(place)
-            write = self._pick(
-                _choices(
-                    tasks=bool(self._tasks_to_cancel(place)),
-                    tasks_to_wait_for=bool(self._tasks_to_wait_for(place)),
-                    groups=place.groups != (),
-                    open_groups=open_groups != [],
-                    groups_to_start_in=any(group not in place.far for group in open_groups),
-                    deadlines=place.deadlines != (),
-                    cleanup=place.cleanup,
-                    silent=place.silent,
-                    waits=waits,
-                    deep=place.depth > 0,
-                    outermost=place.depth == DEPTH - 1,
-                    hidden=place.hidden,
-                    foreign_here=place.foreign,
-                    native_here=place.native,
-                    anyio_here=place.anyio,
-                    prompt=prompt,
-                    errors_alone=place.prompt,
-                    left=place.left,
-                    no_native_tasks=place.no_native_tasks,
-                    native_groups=self._open_native_groups(place) != [],
-                    anyio_scopes=place.anyio_scopes != (),
-                    cancelled_natively=self._cancelled_natively != [],
-                    native_tasks=self._native_tasks != [],
-                    foreign=self._foreign,
-                )
+            choices = _choices(
+                tasks=bool(self._tasks_to_cancel(place)),
+                tasks_to_wait_for=bool(self._tasks_to_wait_for(place)),
+                groups=place.groups != (),
+                open_groups=open_groups != [],
+                groups_to_start_in=any(group not in place.far for group in open_groups),
+                deadlines=place.deadlines != (),
+                cleanup=place.cleanup,
+                silent=place.silent,
+                waits=waits,
+                deep=place.depth > 0,
+                outermost=place.depth == DEPTH - 1,
+                hidden=place.hidden,
+                foreign_here=place.foreign,
+                native_here=place.native,
+                anyio_here=place.anyio,
+                prompt=prompt,
+                errors_alone=place.prompt,
+                left=place.left,
+                no_native_tasks=place.no_native_tasks,
+                native_groups=self._open_native_groups(place) != [],
+                anyio_scopes=place.anyio_scopes != (),
+                cancelled_natively=self._cancelled_natively != [],
+                native_tasks=self._native_tasks != [],
+                foreign=self._foreign,
             )
+            write = self._pick(self._planned(choices))
             if write is None:
                 break
             statements += write(self, place)
-            if ends_block(statements[-1]):
+            if statements and ends_block(statements[-1]):
                 break
         return tuple(statements)
 
     def _pick(self, choices: tuple[Any, ...]) -> Any:
         return choices[0] if len(choices) == 1 else choices[self._draw(_below(len(choices)))]
+
+    def _planned(self, choices: tuple[Write | None, ...]) -> tuple[Write | None, ...]:
+        if not self._plan:
+            return choices
+        words = self._plan.pop(0)
+        if not words:
+            return (None,)
+        planned = tuple(choice for choice in choices if _word(choice) in words)
+        if not planned:
+            self._plan.clear()
+        return planned or choices
+
+    def plan(self, _: Place, words: tuple[set[str], ...]) -> list[Statement]:
+        self._plan = list(words)
+        return []
 
     def _new_id(self) -> int:
         self._ids += 1
@@ -844,9 +907,10 @@ class Author:
     def left_to_the_end(self) -> list[Statement]:
         statement = self._new_id()
         place = replace(Place().in_native_task(), left=True)
+        self._plan = list(self._pick(((), *PLANS_TO_THE_END)))
         background = self._fresh_body(place)
         self._moment = Moment.FRESH
-        inside = self.sleep(Place())
+        inside = self.sleep(Place(), self._pick((0, 0, 1, 2)))
         inside += self.group(Place(depth=DEPTH - 2), limit=None, defer_errors=False)
         return [LeftToTheEnd(statement, background, (*inside, *self.sleep(Place())))]
 
@@ -979,6 +1043,8 @@ def _choices(
             native_tasks=native_tasks,
             foreign=foreign,
         )
+        if deep and not cleanup:
+            choices += [partial(Author.plan, words=words) for words in PLANS] * 2
     return (*[None] * max(1, len(choices) // (6 if outermost else 2)), *choices)
 
 
