@@ -295,6 +295,7 @@ class Place:
         left: whether it belongs to what is left to the end of `asyncio.run`, and no shield is between.
         no_native_tasks: whether the end of `asyncio.run` would cancel them inside a shield.
         hidden: whether scopes are around that are not interloop's, and no shield between.
+        native_in_anyio: whether a scope of asyncio's is inside one of anyio's, both in its own task, no shield between.
         innermost_foreign: of the scopes around it in its own task, and no shield between.
         unwinding: groups whose children asyncio cancels when their body has unwound, this place being in that body.
         unwinding_further: likewise, this place being in a task that the body waits for.
@@ -319,6 +320,7 @@ class Place:
     left: bool = False
     no_native_tasks: bool = False
     hidden: bool = False
+    native_in_anyio: bool = False
     innermost_foreign: int = 0
     unwinding: tuple[int, ...] = ()
     unwinding_further: tuple[int, ...] = ()
@@ -346,6 +348,7 @@ class Place:
             far=(*self.far, *self.groups, *self.deadlines, *self.tasks, *self.anyio_scopes),
             native_groups=(),
             hidden=True,
+            native_in_anyio=False,
             innermost_foreign=0,
             cleanup=False,
             silent=False,
@@ -467,6 +470,7 @@ class Author:
                 native_here=place.native,
                 anyio_here=place.anyio,
                 prompt=prompt,
+                quick_cleanup=prompt or place.native_in_anyio,
                 errors_alone=place.prompt,
                 left=place.left,
                 no_native_tasks=place.no_native_tasks,
@@ -659,7 +663,12 @@ class Author:
         group = self._new_id()
         inside = place.inside(groups=(*place.groups, group), cleanup=False, caught=False, silent=False)
         self._group_bodies[group] = replace(
-            inside, anyio=False, native_groups=(), innermost_foreign=0, **place.in_other_task()
+            inside,
+            anyio=False,
+            native_groups=(),
+            native_in_anyio=False,
+            innermost_foreign=0,
+            **place.in_other_task(),
         )
         self._limits[group] = limit
         if childless:
@@ -695,6 +704,7 @@ class Author:
                 closed=(*place.closed, *place.all_unwinding),
                 unwinding=(),
                 unwinding_further=(),
+                native_in_anyio=False,
                 innermost_foreign=0,
                 cleanup=False,
                 caught=False,
@@ -768,9 +778,18 @@ class Author:
     def native_timeout(self, place: Place, coarse: int) -> list[Statement]:
         before, first = self._scope(place)
         timeout, seconds = self._new_id(), self._seconds(coarse)
-        body = self.block(place.inside(native=True, hidden=True, innermost_foreign=timeout))
+        body = self.block(self._in_native_scope(place, timeout))
         self._joined()
         return [*before, NativeTimeout(timeout, seconds, (*first, *body))]
+
+    def _in_native_scope(self, place: Place, scope: int, **changes: Any) -> Place:
+        return place.inside(
+            native=True,
+            hidden=True,
+            native_in_anyio=place.native_in_anyio or place.anyio,
+            innermost_foreign=scope,
+            **changes,
+        )
 
     def wait_for(self, place: Place, coarse: int) -> list[Statement]:
         before, first = self._scope(place)
@@ -779,7 +798,7 @@ class Author:
             before += self._not_fresh(place)
             body = self._fresh_body(place.in_native_task(prompt=True))
         else:
-            body = self.block(place.inside(native=True, hidden=True, innermost_foreign=timeout))
+            body = self.block(self._in_native_scope(place, timeout))
         self._joined()
         return [*before, WaitFor(timeout, seconds, (*first, *body))]
 
@@ -808,12 +827,11 @@ class Author:
     def native_group(self, place: Place, fails: bool) -> list[Statement]:
         before, first = self._scope(place)
         group = self._new_id()
-        inside = place.inside(
-            native=True,
-            hidden=True,
+        inside = self._in_native_scope(
+            place,
+            group,
             caught=not fails,
             silent=False,
-            innermost_foreign=group,
             native_groups=(*place.native_groups, group),
             unwinding=(*place.unwinding, group),
             prompt=place.prompt or (fails and not NATIVE_GROUPS_KEEP_REQUESTS),
@@ -887,6 +905,7 @@ class Author:
             native_groups=(),
             unwinding=(),
             unwinding_further=(),
+            native_in_anyio=False,
         )
 
     def cancel_natively(self, place: Place) -> list[Statement]:
@@ -939,6 +958,7 @@ def _choices(
     native_here: bool,
     anyio_here: bool,
     prompt: bool,
+    quick_cleanup: bool,
     errors_alone: bool,
     left: bool,
     no_native_tasks: bool,
@@ -951,7 +971,7 @@ def _choices(
     """What may stand at a place, the simplest first, as often as its share; `None` ends the block."""
     choices: list[Write] = []
     opens = deep and not (cleanup and foreign_here)
-    acts = not (cleanup and prompt)
+    acts = not (cleanup and quick_cleanup)
     if acts:
         choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
     may_raise = not silent and not (cleanup and errors_alone)

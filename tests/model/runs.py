@@ -17,6 +17,10 @@ from .printer import as_script, everything
 HOSTS_TO_COMPARE = [HOSTS[name] for name in ("trio", "asyncio", "asyncio-eager") if not HOSTS[name].missing()]
 
 
+# `asyncio.run` says this of each task that fails at its end, though the group of that task raises the error.
+SHUTDOWN = "unhandled exception during asyncio.run() shutdown"
+
+
 class Differs(AssertionError):
     """The hosts did not agree on what a program did."""
 
@@ -61,6 +65,8 @@ def _watch_asyncio(notes: Notes, left_to_the_end: bool) -> Callable[[], None]:
     assert main is not None
 
     def report(_: object, context: dict[str, Any]) -> None:
+        if context["message"] == SHUTDOWN:
+            return
         notes.setdefault("reported", []).append((loop.time(), repr(context)))
 
     def look_for_leftovers() -> None:
