@@ -291,14 +291,14 @@ def what_is_left() -> dict[str, int]:
 
         statistics = trio.lowlevel.current_statistics()
         return {"tasks": statistics.tasks_living, "runnable": statistics.tasks_runnable}
-    from interloop._asyncio import _tree_of
+    from interloop._asyncio.scopes import tree_of
 
-    tree = _tree_of(asyncio.get_running_loop())
+    tree = tree_of(asyncio.get_running_loop())
     assert_nothing_pending()
     return {
         "tasks": len(asyncio.all_tasks()),
         "scopes": len(tree.innermost),
-        "held back": len(tree.held_back),
+        "held back": len(tree.requests._held),
     }
 
 

@@ -99,7 +99,7 @@ def test_dead_places_are_fewer_than_the_living_and_a_few(delay: float) -> None:
         for _ in range(20):
             with deadline(delay):
                 await sleep(seconds)
-            most_dead = max(most_dead, timers()._dead - places() // 2)
+            most_dead = max(most_dead, timers().dead - places() // 2)
 
     async def main() -> None:
         order = random.Random(1)
@@ -126,7 +126,7 @@ def test_it_is_tidied_up_when_more_than_a_few_and_more_than_half_are_dead(
             dead = []
             for limit in limits[: most_dead + 1]:
                 limit.reschedule(None)
-                dead.append(timers()._dead)
+                dead.append(timers().dead)
             assert dead == [*range(1, most_dead + 1), 0]
 
     run(main)
@@ -194,7 +194,7 @@ def test_every_deadline_keeps_its_time_and_every_dead_place_is_counted() -> None
             tg.create_task(wait(3))
             for _ in range(400):
                 await sleep(0.1)
-                assert timers()._dead == dead_places()
+                assert timers().dead == dead_places()
 
     run(main)
     assert len(expired) > 100
@@ -210,9 +210,9 @@ def test_the_place_of_one_that_was_found_to_be_overdue_is_counted() -> None:
             with deadline(1, suppress=True) as limit, deadline(DAY):
                 loop._now += 2
                 assert limit.expired()
-                assert timers()._dead == dead_places() == 1
+                assert timers().dead == dead_places() == 1
             await sleep(1)
-            assert timers()._dead == dead_places()
+            assert timers().dead == dead_places()
 
     run(main)
 

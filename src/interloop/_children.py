@@ -1,12 +1,12 @@
 """Which child of a task group may run, and what becomes of its error: once, for every backend.
 
-A child takes a slot of the group's `limit` when it starts. One that finds no slot is a handle and a coroutine in a
-queue, and no native task (G14). Background tasks take no slot, and are cancelled when they are all that is
-left (G15). The first error of a child cancels the group, unless the group defers errors (G3, G16). `start` is a child
-with an event (T5).
+A child takes a slot of the group's `limit` when it starts. One that finds no slot is a handle and a coroutine
+in a queue, and no native task (G14). Background tasks take no slot, and are cancelled when they are all that
+is left (G15). The first error of a child cancels the group, unless the group defers errors (G3, G16). `start`
+is a child with an event (T5).
 
-A backend says how a child is spawned (`_spawn`), what a cancelled group is (`_cancel`, `_is_cancelled`) and what its
-handles do; it calls `_child_ended` when a child has ended.
+A backend says how a child is spawned (`_spawn`), what a cancelled group is (`_cancel`, `_is_cancelled`) and
+what its handles do; it calls `_child_ended` when a child has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from types import CoroutineType
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import abc
 from ._checks import check_child, check_function, is_coroutine, refuse, safe_repr
@@ -56,10 +56,12 @@ class Child(abc.Task[T_co]):
 class Children(abc.TaskGroup):
     """The part of a task group that knows which child may run.
 
-    Its attributes are slots of the backend's class, which has other bases that have some: `__slots__` of this class.
+    Its attributes are slots of the backend's class, which has other bases that have some: `__slots__` of this
+    class.
     """
 
-    __slots__ = ()
+    if not TYPE_CHECKING:
+        __slots__ = ()
     SLOTS = ("_background", "_defer_errors", "_errors", "_limit", "_only_logged", "_ordinary", "_queue")
 
     _background: set[Child[Any]] | None
@@ -285,8 +287,8 @@ class Children(abc.TaskGroup):
             if not task.done():
                 await status._ready_or_ended.wait()
             if not status._started:
-                # Its end may be what cancels this task: by SystemExit, or as the last ordinary child while this is a
-                # background task (G15).
+                # Its end may be what cancels this task: by SystemExit, or as the last ordinary child while
+                # this is a background task (G15).
                 await task._wait()
         except BaseException:
             # T5: no child is left behind that nobody has a value of

@@ -16,8 +16,8 @@ exceptions_in: Callable[[BaseException], tuple[BaseException, ...]] = vars(BaseE
     "exceptions"
 ].__get__
 _message_of: Callable[[BaseException], str] = vars(BaseExceptionGroup)["message"].__get__
-_context = cast(Any, BaseException.__context__)  # type: ignore[misc]
-_cause = cast(Any, BaseException.__cause__)  # type: ignore[misc]
+_context = cast(Any, BaseException.__context__)
+_cause = cast(Any, BaseException.__cause__)
 
 Kind = type[BaseException] | tuple[type[BaseException], ...]
 
@@ -106,6 +106,7 @@ def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseExc
         return error
     if not errors:
         return None
+    failure: BaseException | None
     try:
         rest = cast("BaseExceptionGroup[BaseException]", error).split(cancelled)[1]
         if rest is not None and _same_leaves(rest, errors):

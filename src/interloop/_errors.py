@@ -78,8 +78,8 @@ def left_in_another_task(scope: object, entered_in: str, left_in: str) -> Runtim
         f"{scope!r} was entered in task {entered_in!r} but is being left in task {left_in!r}. "
         "The usual cause is an async generator, or an exit stack, that yields inside the scope "
         "and is then closed by another task, such as a fixture of pytest-asyncio, asyncSetUp() and a test of "
-        "IsolatedAsyncioTestCase, or two cells of a notebook; enter and leave a scope in one task, and hand values "
-        "out through a channel or a queue instead"
+        "IsolatedAsyncioTestCase, or two cells of a notebook; enter and leave a scope in one task, and hand "
+        "values out through a channel or a queue instead"
     )
 
 
@@ -93,8 +93,8 @@ def left_out_of_order(scope: object, still_open: object = "another scope") -> Ru
 
 def left_open(scope: object, task: str) -> RuntimeError:
     return RuntimeError(
-        f"task {task!r} ended while {scope!r}, which it had entered, was still open; what is entered in a task is "
-        "left in that task"
+        f"task {task!r} ended while {scope!r}, which it had entered, was still open; what is entered in a "
+        "task is left in that task"
     )
 
 

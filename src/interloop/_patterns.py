@@ -214,8 +214,8 @@ class _Attempt:
     def note_whether_it_is_woken(self) -> None:
         self.was_woken = self.task._is_woken()
 
-    def __await__(self) -> Self:
-        return self
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return cast("Generator[Any, Any, Any]", self)
 
     def __iter__(self) -> Self:
         return self

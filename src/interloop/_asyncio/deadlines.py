@@ -64,8 +64,8 @@ class Deadline(Scope, abc.Deadline):
             self._start_timer(when)
 
     def __enter__(self) -> Self:
-        # In one piece, as leaving is: every call that is not made is some percent of a deadline (decision 0012).
-        # As far as `when`, this is `Scope._enter`.
+        # In one piece, as leaving is: every call that is not made is some percent of a deadline (decision
+        # 0012). As far as `when`, this is `Scope._enter`.
         if self._entered:
             raise already_entered(self)
         loop = asyncio._get_running_loop()
@@ -124,8 +124,8 @@ class Deadline(Scope, abc.Deadline):
             assert self._when is not None
             self._expired = self._when <= loop.time()  # L8
             timers = self._tree.timers
-            if timer is timers.new and timer[-1] is self:  # as `Timers.remove` does
-                timer.pop()
+            if timer is timers.new and timers.new[-1] is self:  # as `Timers.remove` does
+                timers.new.pop()
                 self._timer = None
                 if (timers.dead or not timer) and not timers.checking:
                     timers.check_soon()  # L10

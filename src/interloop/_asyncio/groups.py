@@ -7,7 +7,7 @@ from asyncio import CancelledError
 from collections.abc import Coroutine, Iterable
 from contextvars import Context
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from .._checks import refuse
 from .._children import Child
@@ -85,7 +85,7 @@ class TaskGroup(Owner):
                 if can_choose_context(loop, coro, context):
                     native = loop.create_task(coro, context=context, **options)
                 else:  # it runs in a copy
-                    native = context.run(loop.create_task, coro, **options)
+                    native = context.run(lambda: loop.create_task(coro, **options))
         finally:
             tree.starting = outer_starting
         if native.done():
@@ -133,7 +133,7 @@ class TaskGroup(Owner):
         self._tasks.discard(native)  # G11
         if tree.in_shields:
             tree.in_shields.discard(native)
-        task = tree.innermost.pop(native, None)
+        task: Any = tree.innermost.pop(native, None)
         left: list[Node] = []
         if task is not None and not task._is_task:
             *left, task = outwards(task)
@@ -149,9 +149,13 @@ class TaskGroup(Owner):
             self._failed(left_open(scope, native.get_name()))
             scope._abandon(self)
         self._child_ended(task, error)
-        if not self._in_body and not self._tasks and self._last_child_ended is not None:
-            if not self._last_child_ended.done():
-                self._last_child_ended.set_result(None)
+        last_child_ended = self._last_child_ended
+        if (
+            not (self._in_body or self._tasks)
+            and last_child_ended is not None
+            and not last_child_ended.done()
+        ):
+            last_child_ended.set_result(None)
 
     def _abandon(self, adopter: TaskGroup) -> None:
         self._cancel_children()
@@ -184,15 +188,17 @@ class TaskGroup(Owner):
     ) -> bool | None:
         """Wait for the children, then leave.
 
-        | errors | cancelled from outside | cancelled itself | the block                                              |
-        | ------ | ---------------------- | ---------------- | ------------------------------------------------------ |
-        | some   | no                     |                  | raises them in one group (G3)                          |
-        | some   | yes                    |                  | likewise; the cancellation comes at the next checkpoint (G4) |
-        | none   | yes                    |                  | raises the cancellation, as it came (G5)               |
-        | none   | no                     | yes              | is left without an exception (G6)                      |
-        | none   | no                     | no               | is left as its body ended                              |
+        | errors | cancelled from outside | cancelled itself | the block                             |
+        | ------ | ---------------------- | ---------------- | ------------------------------------- |
+        | some   | no                     |                  | raises them in one group (G3)         |
+        | some   | yes                    |                  | likewise; the cancellation comes at   |
+        |        |                        |                  | the next checkpoint (G4)              |
+        | none   | yes                    |                  | raises the cancellation, as it came (G5) |
+        | none   | no                     | yes              | is left without an exception (G6)     |
+        | none   | no                     | no               | is left as its body ended             |
 
-        That it is left while a scope inside it is open is an error like any other, raised by itself from the rest (G9).
+        That it is left while a scope inside it is open is an error like any other, and raised by itself,
+        from the rest (G9).
         """
         task = self._check_owner()
         requests = self._tree.requests
@@ -283,4 +289,4 @@ class TaskGroup(Owner):
 def _cancellations_behind(error: BaseException | None) -> list[CancelledError]:
     """The cancellation that the body raised `error` in the place of."""
     found = () if error is None else contexts_of(error)
-    return [one for one in found if is_a(one, CancelledError)][:1]  # type: ignore[misc]
+    return cast("list[CancelledError]", [one for one in found if is_a(one, CancelledError)][:1])

@@ -3,21 +3,25 @@
 All of them are read; none is written.
 
 `Task._fut_waiter`, `Task._must_cancel`
-    Whether a cancellation now would take a value away from a task, or come to one that is running (C1, C5). A task
-    class without them is cancelled from a callback instead, as nothing can be known.
+    Whether a cancellation now would take a value away from a task, or come to one that is running (C1, C5). A
+    task class without them is cancelled from a callback instead, as nothing can be known.
     `test_handover.py`, `test_requests.py`.
 `Future._cancel_message`
     Whether anyio has cancelled what a task waits for, as it does in every turn (N5). `test_requests.py`.
 `_GatheringFuture._children`
     Cancelling what `asyncio.gather` waits with cancels these. `test_handover.py`.
 `asyncio._unregister_task`
-    `asyncio.run` cancels all registered tasks at its end, the inside of a shield too (C5). `test_requests.py`.
+    `asyncio.run` cancels all registered tasks at its end, the inside of a shield too (C5).
+    `test_requests.py`.
 `asyncio.tasks._current_tasks`
-    On 3.11 alone, where `current_task` is Python code around it: 7 % of a deadline (decision 0012). Every test.
-`anyio._backends._asyncio._task_states`, `TaskState.cancel_scope`, `CancelScope._parent_scope`, `_cancel_called`,
+    On 3.11 alone, where `current_task` is Python code around it: 7 % of a deadline (decision 0012). Every
+    test.
+`anyio._backends._asyncio._task_states`, `TaskState.cancel_scope`, `CancelScope._parent_scope`,
+`_cancel_called`,
 `_cancel_reason`, `_host_task`, `_pending_uncancellations`
-    Which scopes of anyio are around a task, which of them is shielded (C8) or cancelled, how many requests they
-    have out, and the message by which they know their own cancellation (N5). `test_requests.py`, `test_native.py`.
+    Which scopes of anyio are around a task, which of them is shielded (C8) or cancelled, how many requests
+    they have out, and the message by which they know their own cancellation (N5). `test_requests.py`,
+    `test_native.py`.
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ if sys.version_info >= (3, 12):
 else:
     current_task = asyncio.tasks._current_tasks.get  # type: ignore[attr-defined]
 
-unregister_task = asyncio._unregister_task  # type: ignore[attr-defined]
+unregister_task = asyncio._unregister_task
 
 
 def has_undelivered_request(task: asyncio.Task[Any]) -> bool:
@@ -63,8 +67,8 @@ def can_cancel_now(task: asyncio.Task[Any], after_a_turn: bool = False) -> bool:
     which one of these is true.
 
     Args:
-        after_a_turn: this is called from a callback, and `task` was there a turn of the loop before: whoever cannot be
-            looked into has begun by now, and does not run.
+        after_a_turn: this is called from a callback, and `task` was there a turn of the loop before: whoever
+            cannot be looked into has begun by now, and does not run.
     """
     waiter = getattr(task, "_fut_waiter", None)
     if waiter is None:  # it runs, has not begun, or stands at a bare yield

@@ -1,25 +1,28 @@
 """The ledger: what is known of the requests to cancel a task, and their delivery.
 
-asyncio counts the requests on a task, `Task.cancelling()`, and throws a `CancelledError`; it keeps no record of who
-asked. This module is the only one that compares counts. Its words are those of the design: a request is *asked*,
-*delivered* (thrown into the task), *held back* (swallowed for now by a shield or by a group that raises errors), or
-*taken back* by whoever asked.
+asyncio counts the requests on a task, `Task.cancelling()`, and throws a `CancelledError`; it keeps no record
+of who asked. This module is the only one that compares counts. Its words are those of the design: a request
+is *asked*, *delivered* (thrown into the task), *held back* (swallowed for now by a shield or by a group that
+raises errors), or *taken back* by whoever asked.
 
 Invariants, at every moment at which the task does not run code of this package:
 
-I1. `node._asked` is how many of the requests that `task.cancelling()` counts are that node's. A node is what the tree
-    has open in the task: a scope, or the handle of the task itself.
-I2. The host's requests are the others: `cancelling()` less those of I1, less those that scopes of anyio have noted.
-I3. `settled` is how many of the host's requests had been delivered, and not held back, at a certain moment: when a scope
-    was entered, or when the holding back began. Of the host's requests more than that are still to be reckoned with.
-I4. A request of ours that is held back stays counted, for the scopes of asyncio and anyio that are left meanwhile. Its
-    delivery asks once more, for those that were entered meanwhile and took the first for an old one.
+I1. `node._asked` is how many of the requests that `task.cancelling()` counts are that node's. A node is what
+    the tree has open in the task: a scope, or the handle of the task itself.
+I2. The host's requests are the others: `cancelling()` less those of I1, less those that scopes of anyio have
+    noted.
+I3. `settled` is how many of the host's requests had been delivered, and not held back, at a certain moment:
+    when a scope was entered, or when the holding back began. Of the host's requests more than that are still
+    to be reckoned with.
+I4. A request of ours that is held back stays counted, for the scopes of asyncio and anyio that are left
+    meanwhile. Its delivery asks once more, for those that were entered meanwhile and took the first for an
+    old one.
 I5. `_held` has an entry for a task if and only if something was held back that was not delivered yet. The
     entry has a callback in the loop, or one that waits for the task to leave a shield of anyio.
 
-A cancellation is delivered at once where that takes nothing away: the task is suspended and its wait is not over. A
-task that runs, has not begun, or has a value on its way is looked at again after its next step (C1). This is the
-program that would lose its item otherwise:
+A cancellation is delivered at once where that takes nothing away: the task is suspended and its wait is not
+over. A task that runs, has not begun, or has a value on its way is looked at again after its next step (C1).
+This is the program that would lose its item otherwise:
 
     with deadline(0):
         item = await queue.get()    # woken in the turn in which the deadline expires
@@ -30,7 +33,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .privates import (
     AnyioScope,
@@ -50,7 +53,7 @@ class Node(Protocol):
     _anyio: AnyioScope | None  # the innermost scope of anyio around the node
     _asked: int  # I1
     _cancelled: bool
-    _is_task: bool  # the handle of a task, and so the outermost node in it
+    _is_task: ClassVar[bool]  # the handle of a task, and so the outermost node in it
     _parent: Any
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
@@ -72,7 +75,7 @@ class _Held:
 
 
 def keep(came: list[CancelledError], cancellation: CancelledError) -> None:
-    """Add `cancellation` to what was swallowed. A scope of anyio cancels in every turn, and of those one is enough."""
+    """Add `cancellation` to what was swallowed; of anyio's, which come in every turn, one is kept."""
     if came and is_anyio_cancellation(cancellation) and is_anyio_cancellation(came[-1]):
         came.pop()
     came.append(cancellation)
@@ -105,7 +108,8 @@ class Requests:
     def settled(self, task: asyncio.Task[Any]) -> int:
         """How many of the host's requests on `task`, which is running, were delivered before now (I3).
 
-        One that was asked and not delivered is still to come, so it is from outside for a scope that is entered now:
+        One that was asked and not delivered is still to come, so it is from outside for a scope that is
+        entered now:
 
             asyncio.current_task().cancel()
             async with deadline(0, suppress=True):
@@ -138,7 +142,7 @@ class Requests:
         return found
 
     def in_force(self, task: asyncio.Task[Any], settled: int) -> bool:
-        """Whether a cancellation is in force where `task` is: of our scopes around it, of anyio's, or of the host."""
+        """Whether a cancellation is in force where `task` is: of ours, of anyio's, or of the host."""
         return (
             self.ours_in_force(task) is not None
             or self._of_host(task) > settled
@@ -148,7 +152,7 @@ class Requests:
     def as_others_know_it(
         self, task: asyncio.Task[Any], error: BaseException | None
     ) -> CancelledError | None:
-        """The cancellation to raise out of a scope of ours in the place of `error`; `None` if that may pass as it is.
+        """The cancellation to raise out of a scope of ours in the place of `error`, if that may not pass.
 
         A scope of anyio knows its own by the message on it (N5).
         """
@@ -204,7 +208,7 @@ class Requests:
             node._could_not_cancel(failure)
 
     def _after_its_step(self, task: asyncio.Task[Any], call: Callable[..., object], *args: object) -> None:
-        """Call back when `task`, which is suspended behind a shield of anyio, has gone on (C8): nothing polls (C3)."""
+        """Call back when `task`, suspended behind a shield of anyio, has gone on (C8): nothing polls (C3)."""
         waiter = getattr(task, "_fut_waiter", None)
         if waiter is None:
             asyncio.get_running_loop().call_soon(call, *args)
@@ -226,14 +230,16 @@ class Requests:
 
         Args:
             settled: how many of the host's requests were (I3) when the holding back began.
-            came: the cancellations that were swallowed. The count alone is no proof that there was one: before 3.13
-                an `asyncio.TaskGroup` in which a child failed leaves the task with a request that nobody made (N1).
+            came: the cancellations that were swallowed. The count alone is no proof that there was one:
+                before 3.13 an `asyncio.TaskGroup` in which a child failed leaves the task with a request that
+                nobody made (N1).
             ours: whether a cancellation of ours may have been among them.
         """
         held = self._held.get(task) or _Held(settled)
         held.settled = min(held.settled, settled)
         if came and self._of_host(task) > held.settled:
-            # N5: a scope of anyio, which delivers its own again by itself, may have been quicker than the host
+            # N5: a scope of anyio, which delivers its own again by itself, may have been quicker than the
+            # host
             theirs = [error for error in came if not is_anyio_cancellation(error)]
             held.cancellation = theirs[-1] if theirs else CancelledError()
         if held.cancellation is not None or (ours and self._cancelled_node(task) is not None):

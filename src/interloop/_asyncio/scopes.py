@@ -1,8 +1,9 @@
 """The tree: which scopes are open, which scope is around which, and what a cancelled scope reaches.
 
-Downwards from a scope there are the scopes that its task has opened inside it, and the children of each group among
-these, and so on. Upwards one follows `_parent`. The outermost node of a child is its handle, whose parent is the group
-that owns it. A task that asyncio or somebody else made, and the inside of a `shield`, is the root of a tree of its own.
+Downwards from a scope there are the scopes that its task has opened inside it, and the children of each group
+among these, and so on. Upwards one follows `_parent`. The outermost node of a child is its handle, whose
+parent is the group that owns it. A task that asyncio or somebody else made, and the inside of a `shield`, is
+the root of a tree of its own.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Node:
     _anyio: AnyioScope | None  # the innermost scope of anyio around this node (C8)
     _asked: int  # how many requests of this node are out: `requests` says more
     _cancelled: bool  # by itself, or by a scope around it
-    _parent: Node | None
+    _parent: Any  # the node around this one, if there is one; of a handle its group
     _is_task: ClassVar[bool] = False
     _when: float | None = None  # of a deadline
 
@@ -120,13 +121,16 @@ class Node:
         return ()
 
     def _cancelled_now(self) -> None:
-        """Called when this node has been marked as cancelled, and all cancellations that follow are under way."""
+        """Called when this node has been marked as cancelled, and all that follows is under way."""
 
     def _abandon(self, adopter: Any) -> None:
-        """Nobody will leave this in time: `adopter`, a group around it, waits for its children, which are cancelled (G9)."""
+        """Nobody will leave this in time: its children are cancelled, and `adopter` waits for them (G9)."""
+
+    def _expire_if_due(self) -> None:
+        """Of a deadline: expire if its time has come."""
 
     def _could_not_cancel(self, failure: Exception) -> None:
-        """`Task.cancel()` raised (C7): that is an error of the nearest group around, or else the loop reports it."""
+        """`Task.cancel()` raised (C7): an error of the nearest group around, or else the loop reports it."""
         if self._parent is not None:
             self._parent._could_not_cancel(failure)
         else:
@@ -136,7 +140,7 @@ class Node:
 
 
 def outwards(node: Node | None) -> Iterator[Node]:
-    """`node` and what is around it in the same task; the last is the handle, if the task is a child of ours."""
+    """`node` and what is around it in the same task, whose handle, if it has one, is the last."""
     while node is not None:
         yield node
         node = None if node._is_task else node._parent
@@ -158,7 +162,7 @@ def handle_of(task: asyncio.Task[Any], tree: Tree) -> Node | None:
 
 
 def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
-    """Mark `scope`, which is open in `task`, and all that is inside it as cancelled (C6), and deliver that."""
+    """Mark `scope`, which is open in `task`, and all that is inside it as cancelled (C6); deliver that."""
     innermost = tree.innermost
     if innermost.get(task) is scope and not scope._children():  # nothing inside: a deadline's usual case
         scope._cancelled = True
@@ -194,8 +198,8 @@ def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
 class Scope(Node):
     """What a task group and a deadline share: a block in a task that can be cancelled as a whole.
 
-    A scope that is open is in the tree, and `_task` is the task that entered it. It stays so for its owner whoever else
-    tries to leave it (G9).
+    A scope that is open is in the tree, and `_task` is the task that entered it. It stays so for its owner
+    whoever else tries to leave it (G9).
     """
 
     __slots__ = ("__weakref__", "_entered", "_in_body", "_settled", "_task", "_tree")
@@ -262,15 +266,15 @@ class Scope(Node):
         if task is None:
             raise not_open(self)
         loop = asyncio._get_running_loop()
-        current = None if loop is None else current_task(loop)
-        if current is task:
-            return task
-        tree = self._tree
-        tree.check_here(self, "leaving")
-        raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
+        current: asyncio.Task[Any] | None = None if loop is None else current_task(loop)
+        if current is None or current is not task:
+            tree = self._tree
+            tree.check_here(self, "leaving")
+            raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
+        return task
 
     def _close(self, task: asyncio.Task[Any]) -> None:
-        """Take this scope, and what is still open inside it, out of the tree, and take back what they asked (C2)."""
+        """Take this scope and what is open inside it out of the tree; what they asked is taken back (C2)."""
         tree = self._tree
         still_open = [self] if tree.innermost.get(task) is self else open_nodes(task, self, tree)
         for node in still_open[::-1]:

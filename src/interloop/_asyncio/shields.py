@@ -70,7 +70,7 @@ async def _wait_until_done(task: asyncio.Task[Any], caller: asyncio.Task[Any], t
 
 
 def _hide(task: asyncio.Task[Any], tree: Tree) -> None:
-    """C5: `asyncio.run` cancels every task that is registered at its end; it must not know those inside of shields.
+    """C5: at its end `asyncio.run` cancels all tasks that it knows; it must not know those inside of shields.
 
     A task that began at once may have children already.
     """

@@ -160,7 +160,7 @@ class Task(Node, Child[T_co]):
 def can_choose_context(
     loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context
 ) -> bool:
-    """Whether a task can be made in `context`: not if the task factory of `loop` is of the form `(loop, coro)`."""
+    """Whether a task can be made in `context`: not by a task factory of the form `(loop, coro)`."""
     factory = loop.get_task_factory()
     if factory is None:
         return True
@@ -177,8 +177,8 @@ CREATE_TASK = asyncio.BaseEventLoop.create_task.__code__
 def clear_finished_frames(task: asyncio.Task[Any]) -> None:
     """Break the cycle from the error of a task that ended in its eager first step to the task (G11).
 
-    The frames in its traceback know the frames that called them, and of these asyncio's own `create_task()` knows the
-    task, up to Python 3.13.1.
+    The frames in its traceback know the frames that called them, and of these asyncio's own `create_task()`
+    knows the task, up to Python 3.13.1.
     """
     error = None if task.cancelled() else task.exception()
     if error is not None and error.__traceback__ is not None:

@@ -1,18 +1,20 @@
 """One timer of an asyncio loop for all the deadlines that are open in it.
 
 A timer of its own is most of what a deadline costs: `loop.call_at()` makes a handle and puts it into a heap,
-and nearly every one is cancelled. Here the loop has one timer, set for what was the earliest deadline at the time. When that
-deadline goes the timer stays, since those that come are mostly later: at worst it rings once for nothing, and is then
-set for what is the earliest by that time. It goes when no deadline is left (L10), which a callback looks into once the turn
-is over, so that deadlines one after another share a timer.
+and nearly every one is cancelled. Here the loop has one timer, set for what was the earliest deadline at the
+time. When that deadline goes the timer stays, since those that come are mostly later: at worst it rings once
+for nothing, and is then set for what is the earliest by that time. It goes when no deadline is left (L10),
+which a callback looks into once the turn is over, so that deadlines one after another share a timer.
 
 Until the timer rings nobody needs to know which deadline comes next. So a new one is appended to a list, and
 is the last there when it goes if blocks are left in the reverse order of entering; only what is open when the
 timer rings gets an entry in the heap. `Deadline._timer` is the list or the entry. Entering and leaving
-do in place what `add` and `remove` do, in the usual case (decision 0012). A deadline that goes from the middle leaves a
-dead place, to which it does not point any more; the places are compacted once dead ones outnumber the live ones.
+do in place what `add` and `remove` do, in the usual case (decision 0012). A deadline that goes from the
+middle leaves a dead place, to which it does not point any more; the places are compacted once dead ones
+outnumber the live ones.
 
-Invariants: a deadline with a time that is open and has not rung has exactly one live place. `dead` counts the others.
+Invariants: a deadline with a time that is open and has not rung has exactly one live place. `dead` counts the
+others.
 `set_for` is never later than the earliest live place, and `inf` if and only if there is no timer.
 """
 

@@ -43,7 +43,6 @@ from interloop.conformance._helpers import (
     in_task,
     note_the_end,
     settle,
-    until,
     without_anyio,
 )
 from interloop.conformance.test_cancellation import (
@@ -172,6 +171,7 @@ async def by_a_deadline(inside: Inside) -> None:
 
 async def by_its_task(inside: Inside) -> None:
     async def child() -> None:
+        await checkpoint()  # an eager loop hands out a task after its first step
         task.cancel()
         await inside()
 
@@ -1214,11 +1214,13 @@ async def test_a_thread_of_anyio_is_waited_for_unless_it_may_be_abandoned(abando
     import anyio.to_thread
 
     log: list[str] = []
-    release = threading.Event()
+    began, release, worked = threading.Event(), threading.Event(), threading.Event()
 
     def work() -> None:
+        began.set()
         release.wait()
         log.append("worked")
+        worked.set()
 
     async def call() -> None:
         await anyio.to_thread.run_sync(work, abandon_on_cancel=abandon)
@@ -1235,12 +1237,13 @@ async def test_a_thread_of_anyio_is_waited_for_unless_it_may_be_abandoned(abando
 
         task = tg.create_task(cancelled())
         await settle()
+        assert began.wait(60)  # before it begins it would be dropped; reached only if no thread begins
         group.cancel()
         await settle()
         ended_before_the_thread = task.done()
         release.set()  # before anything can fail: the process would wait for the thread
     assert ended_before_the_thread == abandon
-    await until(lambda: "worked" in log)
+    assert worked.wait(60)  # reached only if the thread hangs
     assert log == (["worked"] if abandon else ["worked", "waited for"])
 
 
