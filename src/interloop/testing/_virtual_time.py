@@ -98,7 +98,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def _is_repeated_cancellation(handle: asyncio.Handle) -> bool:
-    """Whether the callback is anyio's that cancels again, or called since what it waited for was cancelled so.
+    """Whether the callback is anyio's that cancels again, or called as what it waited for was cancelled so.
 
     Such is the step of the task, and what looks whether the task has left anyio's shield (C8).
     """
