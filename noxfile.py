@@ -63,7 +63,7 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def model(session: nox.Session) -> None:
-    """Random programs see the same on every host: `-- --programs 100000 --seed 1`."""
+    """Random programs see the same on every host: `-- --programs 100000 --seed 1 --foreign`."""
     session.install(".[trio]", *group("tests"))
     session.run("python", "-m", "model.bulk", *session.posargs, env={"PYTHONPATH": "tests"})
 

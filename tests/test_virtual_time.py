@@ -189,6 +189,17 @@ def test_the_clock_moves_on_while_anyio_cancels_what_does_not_end(seconds: float
         HOSTS["anyio-asyncio"].run(main)
 
 
+def test_the_clock_moves_on_while_a_shield_of_anyio_holds_and_anyio_cancels_what_does_not_end() -> None:
+    anyio = pytest.importorskip("anyio")
+
+    async def main() -> None:
+        with deadline(2, suppress=True), anyio.move_on_after(1, shield=True):
+            await shield(sleep(3))
+        assert current_time() == 3
+
+    HOSTS["anyio-asyncio"].run(main)
+
+
 def test_a_task_that_goes_on_is_none_of_anyios_spinning() -> None:
     anyio = pytest.importorskip("anyio")
 

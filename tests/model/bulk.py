@@ -20,13 +20,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from .programs import Block, programs
+from .programs import FOREIGN, Block, programs
 from .runs import HOSTS_TO_COMPARE, Differs, check
 
 PROGRAMS_PER_SEED = 500
 
 
-def check_programs(first_seed: int, count: int) -> str | None:
+def check_programs(first_seed: int, count: int, foreign: tuple[str, ...] = ()) -> str | None:
     """Check `count` programs; give the report of the smallest that differs."""
 
     @seed(first_seed)
@@ -37,7 +37,7 @@ def check_programs(first_seed: int, count: int) -> str | None:
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(programs())
+    @given(programs(foreign=foreign))
     def check_one(program: Block) -> None:
         check(program)
 
@@ -60,7 +60,12 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=10_000, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="that of the first 500")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: the cores)")
+    parser.add_argument("--foreign", action="store_true", help="with constructs of the host and of anyio")
+    parser.add_argument(
+        "--without", nargs="+", choices=FOREIGN, default=[], help="with --foreign: leave some of these out"
+    )
     arguments = parser.parse_args()
+    foreign = tuple(kind for kind in FOREIGN if arguments.foreign and kind not in arguments.without)
     chunks = list(seeds(arguments.seed, arguments.programs))
     print(
         f"Python {sys.version.split()[0]}, {', '.join(host.name for host in HOSTS_TO_COMPARE)}: "
@@ -74,7 +79,7 @@ def main() -> int:
         ProcessPoolExecutor(arguments.jobs, mp_context=spawn) as pool,
     ):
         bar = progress.add_task("programs", total=arguments.programs)
-        running = {pool.submit(check_programs, *chunk): chunk for chunk in chunks}
+        running = {pool.submit(check_programs, *chunk, foreign): chunk for chunk in chunks}
         for future in as_completed(running):
             first_seed, count = running[future]
             progress.advance(bar, count)

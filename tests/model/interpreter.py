@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Any, TypeAlias
+
+import anyio
 
 import interloop
 from interloop import TaskFailed
 
+from . import foreign
 from . import programs as p
 
 # By statement, or task: what happened there, with the time.
@@ -33,17 +37,32 @@ def tree(error: BaseException) -> str:
 class Interpreter:
     """One run of a program."""
 
-    def __init__(self) -> None:
-        self.notes: Notes = defaultdict(list)
+    def __init__(self, notes: Notes | None = None, mixed: bool = False) -> None:
+        self.notes: Notes = {} if notes is None else notes
+        self._mixed = mixed
         self._groups: dict[int, interloop.TaskGroup] = {}
         self._deadlines: dict[int, interloop.Deadline] = {}
         self._tasks: dict[int, interloop.Task[Any]] = {}
         self._statuses: dict[int, interloop.TaskStatus[int]] = {}
+        self._begun: set[int] = set()
+        self._create_native: dict[int, Callable[[foreign.AsyncFn], object]] = {}
+        self._cancel_native: dict[int, Callable[[], object]] = {}
+        self._cancel_anyio: dict[int, Callable[[], object]] = {}
 
     def note(self, where: object, what: str) -> None:
-        self.notes[str(where)].append((interloop.current_time(), what))
+        self.notes.setdefault(str(where), []).append((interloop.current_time(), what))
 
     async def run(self, program: p.Block) -> Notes:
+        if isinstance(program[0], p.LeftToTheEnd):
+            whole = program[0]
+            await foreign.left_to_the_end(
+                partial(self._native, whole, whole.beside), partial(self._run, whole.body)
+            )
+        else:
+            await self._run(program)
+        return self.notes
+
+    async def _run(self, program: p.Block) -> None:
         try:
             with interloop.deadline(p.THE_END, suppress=True):
                 await self._block(program)
@@ -53,7 +72,6 @@ class Interpreter:
         self.note("program", "ends")
         for number, task in self._tasks.items():
             self.note(f"task {number}", _outcome(task))
-        return dict(self.notes)
 
     async def _block(self, block: p.Block) -> None:
         for statement in block:
@@ -75,7 +93,11 @@ class Interpreter:
 
     def _note_leftovers(self, scope: p.Statement) -> None:
         """C2: outside cancelled scopes no request for cancellation is left."""
-        if interloop.current_backend() == "asyncio" and interloop.current_deadline() > -inf:
+        if (
+            not self._mixed
+            and interloop.current_backend() == "asyncio"
+            and interloop.current_deadline() > -inf
+        ):
             task = asyncio.current_task()
             assert task is not None
             if task.cancelling():
@@ -129,6 +151,7 @@ class Interpreter:
     ) -> int:
         if task_status is not None:
             self._statuses[task.id] = task_status
+        self._begun.add(task.id)
         self.note(f"task {task.id}", "begins")
         try:
             await self._block(task.body)
@@ -166,6 +189,73 @@ class Interpreter:
         except* statement.error as group:
             self.note(statement.id, f"caught {tree(group)}")
             await self._block(statement.handler)
+
+    async def _native(self, statement: p.Statement, body: p.Block) -> None:
+        """A body in a task, perhaps, that interloop did not create."""
+        self.note(f"native {statement.id}", "begins")
+        try:
+            await self._block(body)
+        except BaseException as error:
+            self.note(f"native {statement.id}", tree(error))
+            raise
+        self.note(f"native {statement.id}", "ends")
+
+    async def NativeTimeout(self, timeout: p.NativeTimeout) -> None:
+        async with foreign.native_timeout(timeout.seconds):
+            await self._block(timeout.body)
+
+    async def WaitFor(self, timeout: p.WaitFor) -> None:
+        await foreign.native_wait_for(timeout.seconds, partial(self._native, timeout, timeout.body))
+
+    async def NativeTask(self, task: p.NativeTask) -> None:
+        started = partial(self._cancel_native.__setitem__, task.id)
+        try:
+            await foreign.native_task(
+                partial(self._native, task, task.body),
+                shielded=task.shielded,
+                fails=task.fails,
+                started=started,
+            )
+        finally:
+            del self._cancel_native[task.id]
+
+    async def NativeGroup(self, group: p.NativeGroup) -> None:
+        async with foreign.native_group() as create:
+            self._create_native[group.id] = create
+            body = partial(self._block, group.body)
+            await (body() if group.fails else foreign.contained(body))
+
+    async def AnyioGroup(self, group: p.AnyioGroup) -> None:
+        async with foreign.anyio_group() as native:
+            self._create_native[group.id] = native.start_soon
+            self._cancel_anyio[group.id] = native.cancel_scope.cancel
+            body = partial(self._block, group.body)
+            await (body() if group.fails else foreign.contained(body))
+
+    async def NativeChild(self, child: p.NativeChild) -> None:
+        body = partial(self._native, child, child.body)
+        self._create_native[child.group](body if child.fails else partial(foreign.contained, body))
+
+    async def AnyioTimeout(self, timeout: p.AnyioTimeout) -> None:
+        open_scope = anyio.fail_after if timeout.raises else anyio.move_on_after
+        with open_scope(timeout.seconds, shield=timeout.shield) as scope:
+            self._cancel_anyio[timeout.id] = scope.cancel
+            await self._block(timeout.body)
+
+    async def AnyioShield(self, shield: p.AnyioShield) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._block(shield.body)
+
+    async def CancelNatively(self, cancel: p.CancelNatively) -> None:
+        if cancel.task in self._begun and not self._tasks[cancel.task].done():
+            foreign.cancel_natively(self._tasks[cancel.task])
+
+    async def CancelNativeTask(self, cancel: p.CancelNativeTask) -> None:
+        if cancel.task in self._cancel_native:
+            self._cancel_native[cancel.task]()
+
+    async def CancelAnyio(self, cancel: p.CancelAnyio) -> None:
+        self._cancel_anyio[cancel.scope]()
 
 
 def _outcome(task: interloop.Task[Any]) -> str:

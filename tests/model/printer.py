@@ -27,6 +27,16 @@ def note(where):
 
 """
 
+# With `tests` on the path; what is printed then says which functions stand for the host's constructs.
+_FOREIGN = """\
+from functools import partial
+from operator import setitem
+
+import anyio
+
+from model.foreign import *
+"""
+
 _RUNS = """
 
 for host in "asyncio", "trio":
@@ -38,20 +48,35 @@ for host in "asyncio", "trio":
 
 def as_script(program: p.Block, watched: Collection[str] = ()) -> str:
     """A script that runs the program on both backends, and shows what happens where `watched` says."""
-    return _PRELUDE + as_function(program, watched) + _RUNS
+    mixed = any(map(p.is_foreign, everything(program)))
+    return (_FOREIGN if mixed else "") + _PRELUDE + as_function(program, watched) + _RUNS
 
 
-def as_function(program: p.Block, watched: Collection[str] = ()) -> str:
+def as_function(program: p.Block, watched: Collection[str] = (), natively: set[int] | None = None) -> str:
     """`async def main()`, over the names in `interloop`, `suppress` and `note`.
 
     Args:
         program: what `programs()` gave.
         watched: the statements, and tasks, that are put into a `with note(...)`; by the names in `Notes`.
     """
-    body = indent(_Printer(watched).block(program), "        ")
+    natively = {s.task for s in everything(program) if isinstance(s, p.CancelNatively)} | (natively or set())
+    whole = program[0]
+    if isinstance(whole, p.LeftToTheEnd):
+        printer = _Printer(watched, natively)
+        background = printer._native(whole, whole.beside)  # pyright: ignore[reportPrivateUsage]
+        inner = as_function(whole.body, watched, natively).replace("main()", "beside()", 1)
+        inner = "\n".join(
+            line for line in inner.split("\n") if not line.startswith(("    tasks = ", "    tasks, "))
+        )
+        names = "tasks, begun, cancels = {}, set(), {}\n"
+        code = names + background + inner + f"await left_to_the_end(native{whole.id}, beside)\n"
+        return _under("async def main():", code)
+    mixed = any(map(p.is_foreign, everything(program)))
+    names = "tasks, begun, cancels = {}, set(), {}" if mixed else "tasks = {}"
+    body = indent(_Printer(watched, natively).block(program), "        ")
     return (
         "async def main():\n"
-        "    tasks = {}\n"
+        f"    {names}\n"
         f"    with deadline({p.THE_END!r}, suppress=True):  # ends what waits for ever\n"
         f"{body}"
         "    await checkpoint()\n"
@@ -59,8 +84,9 @@ def as_function(program: p.Block, watched: Collection[str] = ()) -> str:
 
 
 class _Printer:
-    def __init__(self, watched: Collection[str]) -> None:
+    def __init__(self, watched: Collection[str], natively: Collection[int]) -> None:
         self._watched = watched
+        self._natively = natively
 
     def block(self, block: p.Block) -> str:
         return "".join(self._statement(statement) for statement in block) or "pass\n"
@@ -115,7 +141,7 @@ class _Printer:
         return function, f"await group{start.group}.start(task{start.id})\n"
 
     def _function(self, signature: str, task: p.CreateTask | p.Start, end: str = "") -> str:
-        body = self.block(task.body) + end
+        body = f"begun.add({task.id})\n" * (task.id in self._natively) + self.block(task.body) + end
         if f"task {task.id}" in self._watched:
             body = _under(f'with note("task {task.id}"):', body)
         return _under(f"async def {signature}:", body)
@@ -146,6 +172,65 @@ class _Printer:
         handler = _under(f"except* {statement.error.__name__}:", self.block(statement.handler))
         return _under("try:", self.block(statement.body)) + handler
 
+    def NativeTimeout(self, timeout: p.NativeTimeout) -> str:
+        return _under(f"async with native_timeout({timeout.seconds!r}):", self.block(timeout.body))
+
+    def WaitFor(self, timeout: p.WaitFor) -> tuple[str, str]:
+        function = self._native(timeout, timeout.body)
+        return function, f"await native_wait_for({timeout.seconds!r}, native{timeout.id})\n"
+
+    def NativeTask(self, task: p.NativeTask) -> tuple[str, str]:
+        given = "shielded=True" if task.shielded else f"started=partial(setitem, cancels, {task.id})"
+        given += ", fails=True" * task.fails
+        code = f"await native_task(native{task.id}, {given})\n"
+        if not task.shielded:
+            code = _under("try:", code) + _under("finally:", f"del cancels[{task.id}]\n")
+        return self._native(task, task.body), code
+
+    def NativeGroup(self, group: p.NativeGroup) -> str:
+        head = f"async with native_group() as create{group.id}:"
+        return _under(head, self.block(group.body) if group.fails else self._contained(group.body))
+
+    def AnyioGroup(self, group: p.AnyioGroup) -> str:
+        head = f"async with anyio_group() as anyio{group.id}:"
+        names = f"cancels[{group.id}], create{group.id} = anyio{group.id}.cancel_scope.cancel, anyio{group.id}.start_soon\n"
+        body = self.block(group.body) if group.fails else self._contained(group.body)
+        return _under(head, names + body)
+
+    def _contained(self, body: p.Block) -> str:
+        return _under("with suppress(Exception):", self.block(body))
+
+    def NativeChild(self, child: p.NativeChild) -> tuple[str, str]:
+        fn = f"native{child.id}" if child.fails else f"partial(contained, native{child.id})"
+        return self._native(child, child.body), f"create{child.group}({fn})\n"
+
+    def AnyioTimeout(self, timeout: p.AnyioTimeout) -> str:
+        name = "fail_after" if timeout.raises else "move_on_after"
+        shield = ", shield=True" * timeout.shield
+        head = f"with anyio.{name}({timeout.seconds!r}{shield}) as anyio{timeout.id}:"
+        return _under(head, f"cancels[{timeout.id}] = anyio{timeout.id}.cancel\n" + self.block(timeout.body))
+
+    def AnyioShield(self, shield: p.AnyioShield) -> str:
+        return _under("with anyio.CancelScope(shield=True):", self.block(shield.body))
+
+    def CancelNatively(self, cancel: p.CancelNatively) -> str:
+        return _under(
+            f"if {cancel.task} in begun and not tasks[{cancel.task}].done():",
+            f"cancel_natively(tasks[{cancel.task}])\n",
+        )
+
+    def CancelNativeTask(self, cancel: p.CancelNativeTask) -> str:
+        return _under(f"if {cancel.task} in cancels:", f"cancels[{cancel.task}]()\n")
+
+    def CancelAnyio(self, cancel: p.CancelAnyio) -> str:
+        return f"cancels[{cancel.scope}]()\n"
+
+    def _native(self, statement: p.Statement, body: p.Block) -> str:
+        code = self.block(body)
+        if f"native {statement.id}" in self._watched:
+            code = _under(f'with note("native {statement.id}"):', code)
+        return _under(f"async def native{statement.id}():", code)
+
 
 def _under(head: str, body: str) -> str:
     return f"{head}\n{indent(body, '    ')}"
@@ -155,5 +240,5 @@ def everything(block: p.Block) -> Iterator[p.Statement]:
     """All statements of a program."""
     for statement in block:
         yield statement
-        for part in ("body", "cleanup", "handler"):
+        for part in ("beside", "body", "cleanup", "handler"):
             yield from everything(getattr(statement, part, ()))

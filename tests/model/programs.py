@@ -12,7 +12,8 @@ construction:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cache, partial
@@ -21,6 +22,8 @@ from typing import Any, ClassVar, TypeAlias
 from hypothesis import strategies as st
 
 from interloop import TaskCancelled, TaskFailed
+
+from .foreign import WAIT_FOR_MAKES_A_TASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,133 @@ class ExceptStar(Statement):
     handler: Block
 
 
+@dataclass(frozen=True, slots=True)
+class NativeTimeout(Statement):
+    """`asyncio.timeout` or `trio.move_on_after`, quiet."""
+
+    seconds: float
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor(Statement):
+    """`asyncio.wait_for`, which raises `TimeoutError`."""
+
+    seconds: float
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class NativeTask(Statement):
+    """A task of asyncio's that is waited for, behind `asyncio.shield` or not; `fails`: its error is raised."""
+
+    shielded: bool
+    fails: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class NativeGroup(Statement):
+    """`asyncio.TaskGroup` or a nursery; `fails`: errors come out of the body and the children."""
+
+    fails: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class AnyioGroup(Statement):
+    """`anyio.create_task_group()`; `fails`: errors come out of the body and the children."""
+
+    fails: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class NativeChild(Statement):
+    """A child of a `NativeGroup` or an `AnyioGroup`."""
+
+    group: int
+    fails: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class AnyioTimeout(Statement):
+    """`anyio.fail_after` or `anyio.move_on_after`, with `shield=True` or without."""
+
+    seconds: float
+    raises: bool
+    shield: bool
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class AnyioShield(Statement):
+    """`anyio.CancelScope(shield=True)`."""
+
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class CancelNatively(Statement):
+    """`Task.cancel()` of the native task of an interloop child."""
+
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelNativeTask(Statement):
+    task: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAnyio(Statement):
+    """`cancel()` of a scope of anyio's."""
+
+    scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftToTheEnd(Statement):
+    """The whole program: a native task that runs beside it, and is left to the end of `asyncio.run`."""
+
+    beside: Block
+    body: Block
+
+
+FOREIGN = (
+    "timeout",
+    "wait_for",
+    "native-task",
+    "asyncio.shield",
+    "native-cancel",
+    "native-group",
+    "anyio-timeout",
+    "anyio-shield",
+    "anyio-group",
+    "left-to-the-end",
+)
+
+
+def is_foreign(statement: Statement) -> bool:
+    return isinstance(
+        statement,
+        (
+            NativeTimeout,
+            WaitFor,
+            NativeTask,
+            NativeGroup,
+            AnyioGroup,
+            AnyioTimeout,
+            AnyioShield,
+            CancelNatively,
+            LeftToTheEnd,
+        ),
+    )
+
+
+# Before 3.13 an asyncio.TaskGroup leaves a request for cancellation behind, or loses one, when there are errors.
+NATIVE_GROUPS_KEEP_REQUESTS = sys.version_info >= (3, 13)
 DEPTH = 6
 
 
@@ -156,20 +286,75 @@ class Place:
         caught: whether an `except*` catches what is raised here, and no group or shield is between.
         silent: whether an error here would end in that `except*` in the place of a cancellation (C1).
         must_end: whether it is in a shield without a timeout, where no cancellation ends a wait.
+        closed: groups in which no task is created from here.
+        far: scopes and tasks that are outside of the native task around this place.
+        native_groups: the groups of others around it in its own task, in which it may create children.
+        anyio_scopes: those around it that can be cancelled.
+        native: whether asyncio's own cancellation may arrive here.
+        anyio: whether one of anyio's scopes around is in the same task, and no shield between.
+        left: whether it belongs to what is left to the end of `asyncio.run`, and no shield is between.
+        no_native_tasks: whether the end of `asyncio.run` would cancel them inside a shield.
+        hidden: whether scopes are around that are not interloop's, and no shield between.
+        native_in_anyio: whether a scope of asyncio's is inside one of anyio's, both in its own task, no shield between.
+        innermost_foreign: of the scopes around it in its own task, and no shield between.
+        unwinding: groups whose children asyncio cancels when their body has unwound, this place being in that body.
+        unwinding_further: likewise, this place being in a task that the body waits for.
+        prompt: whether an error and a cancellation must not meet: everything here, in every task, ends at the
+            instant at which it is cancelled, and without an error; and an error is raised at an instant of its own.
         depth: how many blocks there may be inside it.
     """
 
     groups: tuple[int, ...] = ()
+    closed: tuple[int, ...] = ()
+    far: tuple[int, ...] = ()
+    native_groups: tuple[int, ...] = ()
+    anyio_scopes: tuple[int, ...] = ()
     deadlines: tuple[int, ...] = ()
     tasks: tuple[int, ...] = ()
     cleanup: bool = False
     caught: bool = False
     silent: bool = False
     must_end: bool = False
+    native: bool = False
+    anyio: bool = False
+    left: bool = False
+    no_native_tasks: bool = False
+    hidden: bool = False
+    native_in_anyio: bool = False
+    innermost_foreign: int = 0
+    unwinding: tuple[int, ...] = ()
+    unwinding_further: tuple[int, ...] = ()
+    prompt: bool = False
     depth: int = DEPTH
+
+    @property
+    def foreign(self) -> bool:
+        """Whether a cancellation may arrive here that is not interloop's."""
+        return self.native or self.anyio
+
+    @property
+    def all_unwinding(self) -> tuple[int, ...]:
+        return self.unwinding + self.unwinding_further
 
     def inside(self, **changes: Any) -> Place:
         return replace(self, depth=self.depth - 1, **changes)
+
+    def in_other_task(self) -> dict[str, Any]:
+        return {"unwinding": (), "unwinding_further": self.all_unwinding}
+
+    def in_native_task(self, **changes: Any) -> Place:
+        """In a task that interloop did not create."""
+        return self.inside(
+            far=(*self.far, *self.groups, *self.deadlines, *self.tasks, *self.anyio_scopes),
+            native_groups=(),
+            hidden=True,
+            native_in_anyio=False,
+            innermost_foreign=0,
+            cleanup=False,
+            silent=False,
+            **self.in_other_task(),
+            **{"native": True, "anyio": False, "caught": True, **changes},
+        )
 
 
 class Moment(Enum):
@@ -193,44 +378,133 @@ def ends_block(statement: Statement) -> bool:
 
 Write: TypeAlias = "Callable[[Author, Place], Iterable[Statement]]"
 
+# What is rare among random statements: scopes that expire while something is held back, entered and left at such times.
+# Each word stands for what may be written next, as far as the place allows it; END ends a block.
+SCOPE = {
+    "deadline",
+    "native_timeout",
+    "wait_for",
+    "anyio_timeout",
+    "caught",
+    "group",
+    "native_group",
+    "anyio_group",
+}
+EXPIRES = {"deadline", "native_timeout", "wait_for", "anyio_timeout"}
+HOLD = {"shield", "anyio_shield", "native_task"}
+GROUP = {"group", "native_group", "anyio_group"}
+CHILD = {"create_task", "native_child"}
+CANCEL = {"cancel_group", "cancel_task", "cancel_anyio", "cancel_natively", "cancel_native_task"}
+FINALLY = {"finally_"}
+LONG = {"sleep(2)", "sleep(4)"}
+WAIT = LONG | {"sleep(1)", "sleep_forever", "checkpoint"}
+RAISE = {"raise_"}
+END: set[str] = set()
+PLANS: tuple[tuple[set[str], ...], ...] = (
+    (EXPIRES, EXPIRES, HOLD, LONG, END),
+    (EXPIRES, EXPIRES, HOLD, LONG, END, END, WAIT),
+    (EXPIRES, EXPIRES, FINALLY, WAIT, END, LONG, END),
+    (EXPIRES, HOLD, LONG, END, SCOPE, WAIT, END, WAIT),
+    (EXPIRES, HOLD, LONG, END, EXPIRES, FINALLY, WAIT, END, LONG, END, END, WAIT),
+    (EXPIRES, GROUP, CHILD, FINALLY, WAIT, END, RAISE, WAIT),
+    (EXPIRES, HOLD, LONG, END, GROUP, CHILD, FINALLY, WAIT, END, RAISE),
+    (CHILD, CANCEL, SCOPE, WAIT, END, WAIT),
+    (CHILD, CANCEL, GROUP, CHILD, FINALLY, WAIT, END, RAISE),
+    (CHILD, EXPIRES, HOLD, LONG, END, END, WAIT),
+)
+PLANS_TO_THE_END: tuple[tuple[set[str], ...], ...] = (
+    (HOLD, GROUP, CHILD, LONG, LONG),
+    (EXPIRES, HOLD, LONG, LONG),
+    (GROUP, CHILD, HOLD, LONG, LONG),
+)
+
+
+def _word(choice: Any) -> str:
+    """What a plan calls a choice."""
+    if not isinstance(choice, partial):
+        return getattr(choice, "__name__", "")
+    seconds = choice.keywords["coarse"] if choice.func is Author.sleep else None
+    return choice.func.__name__ if seconds is None else f"sleep({seconds})"
+
 
 class Author:
     """Writes one program, asking `draw` for each decision."""
 
-    def __init__(self, draw: st.DrawFn) -> None:
+    def __init__(self, draw: st.DrawFn, foreign: frozenset[str] = frozenset()) -> None:
         self._draw = draw
+        self._foreign = foreign
         self._ids = 0
         self._times = 0
         self._moment = Moment.ALONE
         self._group_bodies: dict[int, Place] = {}
         self._limits: dict[int, int | None] = {}
         self._group_of_task: dict[int, int] = {}
+        self._cancelled_natively: list[int] = []  # tasks that may be
+        self._native_tasks: list[int] = []
+        self._plan: list[set[str]] = []
+        self._with_children: set[int] = set()  # groups, asyncio's and anyio's too
+        self._delayed: set[int] = (
+            set()
+        )  # groups whose body may wait for what does not end when it is cancelled
 
     def block(self, place: Place) -> Block:
         statements: list[Statement] = []
         while self._times < MOST_TIMES - ROOM_TO_END:
-            has_tasks = any(group in place.groups for group in self._group_of_task.values())
             waits = not (place.cleanup or place.must_end)
-            write = self._pick(
-                _choices(
-                    tasks=has_tasks,
-                    deadlines=place.deadlines != (),
-                    cleanup=place.cleanup,
-                    silent=place.silent,
-                    waits=waits,
-                    deep=place.depth > 0,
-                    outermost=place.depth == DEPTH - 1,
-                )
+            prompt = self._must_end_promptly(place)
+            open_groups = self._open_groups(place)
+            choices = _choices(
+                tasks=bool(self._tasks_to_cancel(place)),
+                tasks_to_wait_for=bool(self._tasks_to_wait_for(place)),
+                groups=place.groups != (),
+                open_groups=open_groups != [],
+                groups_to_start_in=any(group not in place.far for group in open_groups),
+                deadlines=place.deadlines != (),
+                cleanup=place.cleanup,
+                silent=place.silent,
+                waits=waits,
+                deep=place.depth > 0,
+                outermost=place.depth == DEPTH - 1,
+                hidden=place.hidden,
+                foreign_here=place.foreign,
+                native_here=place.native,
+                anyio_here=place.anyio,
+                prompt=prompt,
+                quick_cleanup=prompt or place.native_in_anyio,
+                errors_alone=place.prompt,
+                left=place.left,
+                no_native_tasks=place.no_native_tasks,
+                native_groups=self._open_native_groups(place) != [],
+                anyio_scopes=place.anyio_scopes != (),
+                cancelled_natively=self._cancelled_natively != [],
+                native_tasks=self._native_tasks != [],
+                foreign=self._foreign,
             )
+            write = self._pick(self._planned(choices))
             if write is None:
                 break
             statements += write(self, place)
-            if ends_block(statements[-1]):
+            if statements and ends_block(statements[-1]):
                 break
         return tuple(statements)
 
     def _pick(self, choices: tuple[Any, ...]) -> Any:
         return choices[0] if len(choices) == 1 else choices[self._draw(_below(len(choices)))]
+
+    def _planned(self, choices: tuple[Write | None, ...]) -> tuple[Write | None, ...]:
+        if not self._plan:
+            return choices
+        words = self._plan.pop(0)
+        if not words:
+            return (None,)
+        planned = tuple(choice for choice in choices if _word(choice) in words)
+        if not planned:
+            self._plan.clear()
+        return planned or choices
+
+    def plan(self, _: Place, words: tuple[set[str], ...]) -> list[Statement]:
+        self._plan = list(words)
+        return []
 
     def _new_id(self) -> int:
         self._ids += 1
@@ -247,12 +521,27 @@ class Author:
     def _not_fresh(self, place: Place) -> list[Statement]:
         return self.sleep(place) if self._moment is Moment.FRESH else []
 
+    def _must_end_promptly(self, place: Place) -> bool:
+        return place.prompt or not self._with_children.isdisjoint(place.all_unwinding)
+
+    def _open_groups(self, place: Place) -> list[int]:
+        closed = {*place.closed, *self._delayed, *(place.all_unwinding if place.cleanup else ())}
+        return [group for group in place.groups if group not in closed]
+
+    def _open_native_groups(self, place: Place) -> list[int]:
+        return [group for group in place.native_groups if group not in self._delayed]
+
+    def _delays(self, place: Place) -> None:
+        self._delayed.update(place.unwinding_further)
+
     def _joined(self) -> None:
         if self._moment is Moment.ALONE:
             self._moment = Moment.JOINED
 
     def sleep(self, place: Place, coarse: int = 0) -> list[Statement]:
         self._moment = Moment.ALONE
+        if place.cleanup:
+            self._delays(place)
         return [Sleep(self._new_id(), self._seconds(coarse), place.cleanup)]
 
     def sleep_forever(self, _: Place) -> list[Statement]:
@@ -265,31 +554,43 @@ class Author:
         return [*self._not_fresh(place), CurrentDeadline(self._new_id())]
 
     def raise_(self, place: Place, error: type[Exception]) -> list[Statement]:
-        return [*self._not_fresh(place), Raise(self._new_id(), error)]
+        before = self._alone(place) if place.prompt else self._not_fresh(place)
+        return [*before, Raise(self._new_id(), error)]
 
     def cancel_group(self, place: Place) -> list[Statement]:
-        act = [*self._alone(place), CancelGroup(self._new_id(), self._pick(place.groups[::-1]))]
+        group = self._pick(place.groups[::-1])
+        act = [*self._alone(place), CancelGroup(self._new_id(), group)]
+        return [*act, *self._after_act(place, group)]
+
+    def _after_act(self, place: Place, scope: int) -> list[Statement]:
+        """After the cancellation of a scope around: a sleep where it is not known in the task at once.
+
+        In clean-up a scope of somebody else's inside that one could be left before the task is told: it would take
+        the cancellation that is under way for its own alone.
+        """
+        if scope in place.far or (place.cleanup and scope < place.innermost_foreign):
+            return self.sleep(place)
         self._joined()
-        return act
+        return []
 
     def cancel_task(self, place: Place) -> list[Statement]:
-        task = self._pick_task(place)
+        task: int = self._pick(self._tasks_to_cancel(place)[::-1])
         act = [*self._alone(place), CancelTask(self._new_id(), task)]
         if task not in place.tasks:
             return [*act, *self.sleep(place)]
-        self._joined()
-        return act
+        return [*act, *self._after_act(place, task)]
 
     def wait(self, place: Place) -> list[Statement]:
-        task = self._pick_task(place)
+        task: int = self._pick(self._tasks_to_wait_for(place)[::-1])
         if task in place.tasks:  # it would wait for itself
             return self.sleep(place)
         return [*self._alone(place), Wait(self._new_id(), task), *self.sleep(place)]
 
-    def _pick_task(self, place: Place) -> int:
-        tasks = [task for task, group in self._group_of_task.items() if group in place.groups]
-        task: int = self._pick(tuple(reversed(tasks)))
-        return task
+    def _tasks_to_cancel(self, place: Place) -> list[int]:
+        return [task for task, group in self._group_of_task.items() if group in place.groups]
+
+    def _tasks_to_wait_for(self, place: Place) -> list[int]:
+        return [task for task in self._tasks_to_cancel(place) if self._group_of_task[task] not in place.far]
 
     def reschedule(self, place: Place, coarse: int | None) -> list[Statement]:
         seconds = None if coarse is None else self._seconds(coarse)
@@ -297,51 +598,92 @@ class Author:
 
     def reschedule_to_now(self, place: Place) -> list[Statement]:
         act = self._reschedule(place, 0.0)
-        self._joined()
-        return act
+        return [*act, *self._after_act(place, act[-1].deadline)]  # type: ignore[attr-defined]
 
     def _reschedule(self, place: Place, seconds: float | None) -> list[Statement]:
         deadline = self._pick(place.deadlines[::-1])
         return [*self._alone(place), Reschedule(self._new_id(), deadline, seconds)]
 
-    def create_task(self, place: Place, background: bool) -> list[Statement]:
-        group = self._pick(place.groups[::-1])
+    def create_task(
+        self, place: Place, background: bool, cancelled_natively: bool = False
+    ) -> list[Statement]:
+        group: int = self._pick(tuple(self._open_groups(place)[::-1]))
         orderly = background or self._limits[group] is not None
         before = self._alone(place) if orderly else self._not_fresh(place)
         task = self._new_id()
         self._group_of_task[task] = group
-        return [*before, CreateTask(task, group, background, self._body_of_task(task, group, place.depth))]
+        self._with_children.add(group)
+        if cancelled_natively:
+            self._cancelled_natively.append(task)
+        body = self._body_of_task(task, group, place, native=cancelled_natively)
+        return [*before, CreateTask(task, group, background, body)]
 
     def start(self, place: Place, calls_started: bool) -> list[Statement]:
         before = self._alone(place)
-        task, group = self._new_id(), self._pick(place.groups[::-1])
-        body = self._body_of_task(task, group, place.depth, calls_started)
+        groups = [group for group in self._open_groups(place) if group not in place.far]
+        task, group = self._new_id(), self._pick(tuple(groups[::-1]))
+        self._with_children.add(group)
+        prompt = place.prompt or place.all_unwinding != ()  # this task waits for that one
+        body = self._body_of_task(task, group, place, calls_started, prompt=prompt)
         return [*before, Start(task, group, body), *self.sleep(place)]
 
-    def _body_of_task(self, task: int, group: int, depth: int, calls_started: bool = False) -> Block:
+    def _body_of_task(
+        self,
+        task: int,
+        group: int,
+        creator: Place,
+        calls_started: bool = False,
+        native: bool = False,
+        prompt: bool = False,
+    ) -> Block:
         moment_of_creator, self._moment = self._moment, Moment.FRESH
         in_group = self._group_bodies[group]
-        place = replace(in_group, tasks=(*in_group.tasks, task), depth=depth - 1)
+        place = replace(
+            in_group,
+            tasks=(*in_group.tasks, task),
+            depth=creator.depth - 1,
+            native=native or in_group.left,
+            hidden=in_group.hidden or native,
+            prompt=in_group.prompt or prompt,
+        )
         body = self.block(place)
         if calls_started and not (body and ends_block(body[-1])):
             body += (*self._alone(place), Started(self._new_id(), task), *self.sleep(place))
             body += self.block(place)
         if not (body and ends_block(body[-1])):
             body += tuple(self._not_fresh(place))
+            if native:  # a task of asyncio's that returns with a cancellation pending has been cancelled
+                body += (Checkpoint(self._new_id()),)
         self._moment = moment_of_creator
         return body
 
-    def group(self, place: Place, limit: int | None, defer_errors: bool) -> list[Statement]:
+    def group(
+        self, place: Place, limit: int | None, defer_errors: bool, childless: bool = False
+    ) -> list[Statement]:
         group = self._new_id()
         inside = place.inside(groups=(*place.groups, group), cleanup=False, caught=False, silent=False)
-        self._group_bodies[group] = inside
+        self._group_bodies[group] = replace(
+            inside,
+            anyio=False,
+            native_groups=(),
+            native_in_anyio=False,
+            innermost_foreign=0,
+            **place.in_other_task(),
+        )
         self._limits[group] = limit
+        if childless:
+            inside = replace(inside, closed=(*place.closed, group))
+        elif place.foreign:
+            inside = replace(inside, unwinding=(*place.unwinding, group))
         body = self.block(inside)
         body += tuple(self._not_fresh(inside))  # to leave it is a checkpoint
         self._joined()
         return [Group(group, limit, defer_errors, body)]
 
     def deadline(self, place: Place, coarse: int | None, suppress: bool) -> list[Statement]:
+        return self._deadline(place, coarse, suppress, cleanup=False)
+
+    def _deadline(self, place: Place, coarse: int | None, suppress: bool, cleanup: bool) -> list[Statement]:
         before = self._alone(place) if coarse is None else []  # to expire at once is an act
         deadline = self._new_id()
         if coarse is None:
@@ -349,18 +691,40 @@ class Author:
             seconds = 0.0
         else:
             seconds = self._seconds(coarse)
-        body = self.block(place.inside(deadlines=(*place.deadlines, deadline), cleanup=False))
+        body = self.block(place.inside(deadlines=(*place.deadlines, deadline), cleanup=cleanup))
         self._joined()
         return [*before, Deadline(deadline, seconds, suppress, body)]
 
     def shield(self, place: Place, coarse: int | None) -> list[Statement]:
         shield = self._new_id()
         timeout = None if coarse is None else self._seconds(coarse)
-        body = self.block(place.inside(cleanup=False, caught=False, must_end=timeout is None))
+        self._delays(place)
+        body = self.block(
+            place.inside(
+                closed=(*place.closed, *place.all_unwinding),
+                unwinding=(),
+                unwinding_further=(),
+                native_in_anyio=False,
+                innermost_foreign=0,
+                cleanup=False,
+                caught=False,
+                must_end=timeout is None,
+                native=False,
+                anyio=False,
+                left=False,
+                no_native_tasks=place.no_native_tasks or place.left,
+                hidden=False,
+                native_groups=(),
+            )
+        )
         self._joined()
         return [Shield(shield, timeout, body)]
 
     def finally_(self, place: Place) -> list[Statement]:
+        before = self._not_fresh(place) if place.prompt or place.all_unwinding else []
+        return [*before, *self._finally(place)]
+
+    def _finally(self, place: Place) -> list[Statement]:
         statement = self._new_id()
         body = self.block(place.inside())
         self._joined()
@@ -381,6 +745,194 @@ class Author:
         self._moment = moment  # if nothing was caught
         return [ExceptStar(statement, error, body, handler)]
 
+    def group_in_cleanup(self, place: Place, error: type[Exception]) -> list[Statement]:
+        """One without children, whose body fails: to leave it is a checkpoint otherwise, and who comes there cancelled
+        has been told already on asyncio."""
+        group = self._new_id()
+        inside = place.inside(
+            groups=(*place.groups, group), closed=(*place.closed, group), caught=False, silent=False
+        )
+        self._group_bodies[group] = inside
+        self._limits[group] = None
+        body = self.block(inside)
+        if not (body and ends_block(body[-1])):
+            body += tuple(self.raise_(inside, error))
+        self._joined()
+        return [Group(group, None, False, body)]
+
+    def deadline_in_cleanup(self, place: Place, coarse: int | None, suppress: bool) -> list[Statement]:
+        """Whether it is born cancelled shows nowhere: all awaits in it are shielded."""
+        return self._deadline(place, coarse, suppress, place.cleanup)
+
+    def _scope(self, place: Place) -> tuple[list[Statement], Block]:
+        """What comes before a scope of somebody else's, and first in it.
+
+        Two cancellations of somebody else's must not meet there: one that was held back, and that of the scope.
+        """
+        if not place.foreign or place.cleanup or self._moment is Moment.ALONE:
+            return [], ()
+        if self._moment is Moment.JOINED and self._draw(_below(2)):
+            return [], (Checkpoint(self._new_id()),)
+        return self.sleep(place), ()
+
+    def native_timeout(self, place: Place, coarse: int) -> list[Statement]:
+        before, first = self._scope(place)
+        timeout, seconds = self._new_id(), self._seconds(coarse)
+        body = self.block(self._in_native_scope(place, timeout))
+        self._joined()
+        return [*before, NativeTimeout(timeout, seconds, (*first, *body))]
+
+    def _in_native_scope(self, place: Place, scope: int, **changes: Any) -> Place:
+        return place.inside(
+            native=True,
+            hidden=True,
+            native_in_anyio=place.native_in_anyio or place.anyio,
+            innermost_foreign=scope,
+            **changes,
+        )
+
+    def wait_for(self, place: Place, coarse: int) -> list[Statement]:
+        before, first = self._scope(place)
+        timeout, seconds = self._new_id(), self._seconds(coarse)
+        if WAIT_FOR_MAKES_A_TASK:
+            before += self._not_fresh(place)
+            body = self._fresh_body(place.in_native_task(prompt=True))
+        else:
+            body = self.block(self._in_native_scope(place, timeout))
+        self._joined()
+        return [*before, WaitFor(timeout, seconds, (*first, *body))]
+
+    def _fresh_body(self, place: Place) -> Block:
+        self._moment = Moment.FRESH
+        body = self.block(place)
+        if not (body and ends_block(body[-1])):
+            body += tuple(self._not_fresh(place))
+        return body
+
+    def native_task(self, place: Place, shielded: bool, fails: bool = False) -> list[Statement]:
+        before = self._not_fresh(place)
+        task = self._new_id()
+        inside = place.in_native_task(must_end=place.must_end or shielded)
+        if shielded:
+            self._delays(place)
+            inside = replace(inside, closed=(*place.closed, *place.all_unwinding), unwinding_further=())
+        else:
+            self._native_tasks.append(task)
+        if fails:
+            inside = replace(inside, prompt=True, caught=place.caught)
+        body = self._fresh_body(inside)
+        self._moment = Moment.JOINED
+        return [*before, NativeTask(task, shielded, fails, body)]
+
+    def native_group(self, place: Place, fails: bool) -> list[Statement]:
+        before, first = self._scope(place)
+        group = self._new_id()
+        inside = self._in_native_scope(
+            place,
+            group,
+            caught=not fails,
+            silent=False,
+            native_groups=(*place.native_groups, group),
+            unwinding=(*place.unwinding, group),
+            prompt=place.prompt or (fails and not NATIVE_GROUPS_KEEP_REQUESTS),
+        )
+        self._group_bodies[group] = replace(place, caught=not fails, prompt=inside.prompt)
+        body = self._body_of_native_group(inside)
+        return [*before, NativeGroup(group, fails, (*first, *body))]
+
+    def anyio_group(self, place: Place, fails: bool) -> list[Statement]:
+        before, first = self._scope(place)
+        group = self._new_id()
+        inside = place.inside(
+            anyio=True,
+            hidden=True,
+            caught=not fails,
+            silent=False,
+            innermost_foreign=group,
+            native_groups=(*place.native_groups, group),
+            anyio_scopes=(*place.anyio_scopes, group),
+            unwinding=(*place.unwinding, group),
+            prompt=place.prompt or fails,
+        )
+        self._group_bodies[group] = replace(place, caught=not fails, anyio=True, prompt=inside.prompt)
+        body = self._body_of_native_group(inside)
+        return [*before, AnyioGroup(group, fails, (*first, *body))]
+
+    def _body_of_native_group(self, inside: Place) -> Block:
+        body = self.block(inside)
+        body += tuple(self._not_fresh(inside))
+        self._joined()
+        return body
+
+    def native_child(self, place: Place) -> list[Statement]:
+        before = self._alone(place)
+        group: int = self._pick(tuple(self._open_native_groups(place)[::-1]))
+        self._with_children.add(group)
+        around = self._group_bodies[group]
+        of_anyio = around.anyio and group in place.anyio_scopes
+        scopes = (*around.anyio_scopes, group) if of_anyio else around.anyio_scopes
+        inside = replace(around, anyio_scopes=scopes, depth=place.depth).in_native_task(
+            native=not of_anyio or around.left, anyio=of_anyio, caught=around.caught
+        )
+        child = self._new_id()
+        body = self._fresh_body(inside)
+        # asyncio's groups cancel a child that has not begun, which then never does
+        return [*before, NativeChild(child, group, not around.caught, body), *self.sleep(place)]
+
+    def anyio_timeout(self, place: Place, coarse: int, raises: bool, shield: bool = False) -> list[Statement]:
+        before, first = self._scope(place)
+        scope, seconds = self._new_id(), self._seconds(coarse)
+        inside = place.inside(
+            anyio=True, hidden=True, innermost_foreign=scope, anyio_scopes=(*place.anyio_scopes, scope)
+        )
+        if shield:
+            inside = self._in_anyio_shield(inside)
+        body = self.block(inside)
+        self._joined()
+        return [*before, AnyioTimeout(scope, seconds, raises, shield, (*first, *body))]
+
+    def anyio_shield(self, place: Place) -> list[Statement]:
+        shield = self._new_id()
+        body = self.block(self._in_anyio_shield(place.inside(must_end=True, anyio=False, hidden=True)))
+        self._joined()
+        return [AnyioShield(shield, body)]
+
+    def _in_anyio_shield(self, inside: Place) -> Place:
+        self._delays(inside)
+        return replace(
+            inside,
+            closed=(*inside.closed, *inside.all_unwinding),
+            native_groups=(),
+            unwinding=(),
+            unwinding_further=(),
+            native_in_anyio=False,
+        )
+
+    def cancel_natively(self, place: Place) -> list[Statement]:
+        task: int = self._pick(tuple(self._cancelled_natively[::-1]))
+        act = CancelNatively(self._new_id(), task)
+        if place.tasks[-1:] != (task,):  # one that may have been created at this instant, and has not begun
+            return [*self.sleep(place), act, *self.sleep(place)]
+        return [*self._alone(place), act, *self._after_act(place, task)]
+
+    def cancel_native_task(self, place: Place) -> list[Statement]:
+        task: int = self._pick(tuple(self._native_tasks[::-1]))
+        return [*self._alone(place), CancelNativeTask(self._new_id(), task), *self.sleep(place)]
+
+    def cancel_anyio(self, place: Place) -> list[Statement]:
+        scope: int = self._pick(place.anyio_scopes[::-1])
+        return [*self._alone(place), CancelAnyio(self._new_id(), scope), *self.sleep(place)]
+
+    def left_to_the_end(self) -> list[Statement]:
+        statement = self._new_id()
+        place = replace(Place().in_native_task(), left=True)
+        self._plan = list(self._pick(((), *PLANS_TO_THE_END)))
+        background = self._fresh_body(place)
+        self._moment = Moment.FRESH
+        inside = self.sleep(Place(), self._pick((0, 0, 1, 2)))
+        inside += self.group(Place(depth=DEPTH - 2), limit=None, defer_errors=False)
+        return [LeftToTheEnd(statement, background, (*inside, *self.sleep(Place())))]
+
 
 @cache
 def _below(count: int) -> st.SearchStrategy[int]:
@@ -389,38 +941,73 @@ def _below(count: int) -> st.SearchStrategy[int]:
 
 @cache
 def _choices(
-    *, tasks: bool, deadlines: bool, cleanup: bool, silent: bool, waits: bool, deep: bool, outermost: bool
+    *,
+    tasks: bool,
+    tasks_to_wait_for: bool,
+    groups: bool,
+    open_groups: bool,
+    groups_to_start_in: bool,
+    deadlines: bool,
+    cleanup: bool,
+    silent: bool,
+    waits: bool,
+    deep: bool,
+    outermost: bool,
+    hidden: bool,
+    foreign_here: bool,
+    native_here: bool,
+    anyio_here: bool,
+    prompt: bool,
+    quick_cleanup: bool,
+    errors_alone: bool,
+    left: bool,
+    no_native_tasks: bool,
+    native_groups: bool,
+    anyio_scopes: bool,
+    cancelled_natively: bool,
+    native_tasks: bool,
+    foreign: frozenset[str],
 ) -> tuple[Write | None, ...]:
     """What may stand at a place, the simplest first, as often as its share; `None` ends the block."""
     choices: list[Write] = []
-    choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
-    if not silent:
+    opens = deep and not (cleanup and foreign_here)
+    acts = not (cleanup and quick_cleanup)
+    if acts:
+        choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
+    may_raise = not silent and not (cleanup and errors_alone)
+    if may_raise:
         raising = [partial(Author.raise_, error=error) for error in (ValueError, KeyError)]
         choices += raising * (10 if cleanup else 3)
-    choices += [Author.current_deadline] * 2
+    if not hidden:
+        choices += [Author.current_deadline] * 2
     if not cleanup:
         choices += [Author.checkpoint] * 4
     if waits:
         choices += [Author.sleep_forever] * 6
-    choices += [Author.cancel_group] * 4
-    if tasks:
+    if groups and acts:
+        choices += [Author.cancel_group] * 4
+    if tasks and acts:
         choices += [Author.cancel_task] * 4
-    if tasks and waits:
+    if tasks_to_wait_for and waits:
         choices += [Author.wait] * 4
-    if deadlines:
+    if deadlines and acts:
         choices += [partial(Author.reschedule, coarse=coarse) for coarse in (0, 2, None)]
         choices += [Author.reschedule_to_now] * 2
-    if deep:
+    if deep and open_groups and acts:
         choices += [partial(Author.create_task, background=False)] * 8
         choices += [partial(Author.create_task, background=True)] * 3
-    if deep and waits:
+        if "native-cancel" in foreign:
+            choices += [partial(Author.create_task, background=False, cancelled_natively=True)] * 4
+    if deep and groups_to_start_in and waits:
         choices += [partial(Author.start, calls_started=calls) for calls in (True, True, False)]
-    if deep:
+    if opens:
         groups_to_open = [
             partial(Author.group, limit=limit, defer_errors=defer)
-            for defer in (False, True)
+            for defer in ((False,) if errors_alone else (False, True))
             for limit in (None, 1, 2)
         ]
+        if foreign_here and not prompt:
+            groups_to_open += [partial(Author.group, limit=None, defer_errors=False, childless=True)] * 2
         deadlines_to_open = [
             partial(Author.deadline, coarse=coarse, suppress=suppress)
             for suppress in (False, True)
@@ -428,11 +1015,6 @@ def _choices(
         ]
         choices += groups_to_open * 2
         choices += deadlines_to_open
-        choices += [Author.finally_] * 6
-        choices += [
-            partial(Author.except_star, error=error)
-            for error in (Exception, ValueError, KeyError, TimeoutError)
-        ]
         choices += [
             partial(Author.caught, write=write, error=error)
             for write, error in (
@@ -440,11 +1022,117 @@ def _choices(
                 *((deadline, TimeoutError) for deadline in deadlines_to_open[:4]),
             )
         ]
-    if deep and not silent:
-        choices += [partial(Author.shield, coarse=coarse) for coarse in (None, None, 0, 2)]
-    return (*[None] * (len(choices) // (6 if outermost else 2)), *choices)
+    if deep and cleanup and foreign_here and acts:
+        choices += [
+            partial(Author.deadline_in_cleanup, coarse=coarse, suppress=suppress)
+            for suppress in (False, True)
+            for coarse in (0, 1, None)
+        ]
+        groups_in_cleanup = [
+            partial(Author.group_in_cleanup, error=error) for error in (ValueError, KeyError)
+        ]
+        choices += [partial(Author.caught, write=group, error=Exception) for group in groups_in_cleanup] * 2
+        if may_raise:
+            choices += groups_in_cleanup * 2
+    if deep:
+        choices += [Author.finally_] * 6
+        choices += [
+            partial(Author.except_star, error=error)
+            for error in (Exception, ValueError, KeyError, TimeoutError)
+        ]
+    if deep and not silent and not prompt:
+        choices += [partial(Author.shield, coarse=coarse) for coarse in (None, None, 0, 2)] * (
+            6 if foreign else 1
+        )
+    if foreign:
+        choices += _foreign_choices(
+            opens=deep and (acts if cleanup else True),
+            deep=deep,
+            cleanup=cleanup,
+            acts=acts,
+            waits=waits,
+            native_here=native_here,
+            anyio_here=anyio_here,
+            prompt=prompt,
+            errors_alone=errors_alone,
+            left=left,
+            no_native_tasks=no_native_tasks,
+            native_groups=native_groups,
+            anyio_scopes=anyio_scopes,
+            cancelled_natively=cancelled_natively,
+            native_tasks=native_tasks,
+            foreign=foreign,
+        )
+        if deep and not cleanup:
+            choices += [partial(Author.plan, words=words) for words in PLANS] * 2
+    return (*[None] * max(1, len(choices) // (6 if outermost else 2)), *choices)
+
+
+def _foreign_choices(
+    *,
+    opens: bool,
+    deep: bool,
+    cleanup: bool,
+    acts: bool,
+    waits: bool,
+    native_here: bool,
+    anyio_here: bool,
+    prompt: bool,
+    errors_alone: bool,
+    left: bool,
+    no_native_tasks: bool,
+    native_groups: bool,
+    anyio_scopes: bool,
+    cancelled_natively: bool,
+    native_tasks: bool,
+    foreign: frozenset[str],
+) -> list[Write]:
+    choices: list[Write] = []
+    if acts and cancelled_natively:
+        choices += [Author.cancel_natively] * 6
+    if acts and native_tasks:
+        choices += [Author.cancel_native_task] * 4
+    if acts and anyio_scopes:
+        choices += [Author.cancel_anyio] * 4
+    if deep and native_groups and not cleanup:
+        choices += [Author.native_child] * 40
+    if not opens:
+        return choices
+    tasks = not (no_native_tasks or cleanup)
+    if "timeout" in foreign:
+        choices += [partial(Author.native_timeout, coarse=coarse) for coarse in (0, 1, 2, 3)] * 2
+    if "wait_for" in foreign and not (WAIT_FOR_MAKES_A_TASK and (anyio_here or not tasks)):
+        choices += [partial(Author.wait_for, coarse=coarse) for coarse in (0, 1, 3)]
+    if "native-task" in foreign and tasks:
+        choices += [
+            partial(Author.native_task, shielded=False, fails=fails) for fails in (False, False, True)
+        ]
+    if "asyncio.shield" in foreign and tasks and not (prompt or left):
+        choices += [partial(Author.native_task, shielded=True)] * 2
+    if "native-group" in foreign and tasks:
+        choices += [partial(Author.native_group, fails=fails) for fails in (False, True)] * 3
+    if "anyio-group" in foreign and tasks:
+        choices += [partial(Author.anyio_group, fails=fails) for fails in (False, True)] * 3
+    if "anyio-timeout" in foreign:
+        choices += [
+            partial(Author.anyio_timeout, coarse=coarse, raises=raises)
+            for coarse in (0, 1, 3)
+            for raises in (False, True)
+        ]
+    if "anyio-shield" in foreign and not (native_here or prompt):
+        choices += [Author.anyio_shield] * 3
+        choices += [
+            partial(Author.anyio_timeout, coarse=coarse, raises=raises, shield=True)
+            for coarse, raises in ((0, True), (1, False), (3, True))
+        ]
+    return choices
 
 
 @st.composite
-def programs(draw: st.DrawFn) -> Block:
-    return tuple(Author(draw).group(Place(), limit=None, defer_errors=False))
+def programs(draw: st.DrawFn, foreign: bool | Collection[str] = False) -> Block:
+    """Programs of interloop alone, or of what is in `FOREIGN` too (all of it, or some)."""
+    kinds = frozenset(FOREIGN if foreign is True else foreign or ())
+    author = Author(draw, kinds)
+    if "left-to-the-end" in kinds and draw(_below(6)) == 5:
+        return tuple(author.left_to_the_end())
+    return tuple(author.group(Place(), limit=None, defer_errors=False))

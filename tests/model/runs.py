@@ -11,10 +11,14 @@ from interloop.testing import HOSTS, Host
 
 from . import programs as p
 from .interpreter import Interpreter, Notes
-from .printer import as_script
+from .printer import as_script, everything
 
 # In virtual time, on every Python that has them.
 HOSTS_TO_COMPARE = [HOSTS[name] for name in ("trio", "asyncio", "asyncio-eager") if not HOSTS[name].missing()]
+
+
+# `asyncio.run` says this of each task that fails at its end, though the group of that task raises the error.
+SHUTDOWN = "unhandled exception during asyncio.run() shutdown"
 
 
 class Differs(AssertionError):
@@ -37,10 +41,14 @@ def check(program: p.Block) -> None:
 
 def run(host: Host, program: p.Block) -> Notes:
     notes: Notes = {}
+    mixed = any(map(p.is_foreign, everything(program)))
+    left_to_the_end = isinstance(program[0], p.LeftToTheEnd)
 
     async def main() -> None:
-        look_for_leftovers = _watch_asyncio(notes) if current_backend() == "asyncio" else None
-        notes.update(await Interpreter().run(program))
+        look_for_leftovers = (
+            _watch_asyncio(notes, left_to_the_end) if current_backend() == "asyncio" else None
+        )
+        await Interpreter(notes, mixed).run(program)
         if look_for_leftovers is not None:  # trio has no place for any
             look_for_leftovers()
 
@@ -51,16 +59,18 @@ def run(host: Host, program: p.Block) -> Notes:
     return notes
 
 
-def _watch_asyncio(notes: Notes) -> Callable[[], None]:
+def _watch_asyncio(notes: Notes, left_to_the_end: bool) -> Callable[[], None]:
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
     assert main is not None
 
     def report(_: object, context: dict[str, Any]) -> None:
+        if context["message"] == SHUTDOWN:
+            return
         notes.setdefault("reported", []).append((loop.time(), repr(context)))
 
     def look_for_leftovers() -> None:
-        if left := [repr(task) for task in asyncio.all_tasks() if task is not main]:
+        if not left_to_the_end and (left := [repr(task) for task in asyncio.all_tasks() if task is not main]):
             notes["tasks left"] = [(loop.time(), ", ".join(left))]
         if main.cancelling():
             notes["requests left"] = [(loop.time(), f"{main.cancelling()}")]

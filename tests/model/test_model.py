@@ -17,9 +17,31 @@ What is left out, since nobody promises it:
 - Swallowing a cancellation (C1): an error that clean-up raises in the place of one is not caught by an
   `except*` unless there is a group between, which delivers the cancellation again (G4), or a shield.
 - In a shield without a timeout, what might never end.
-- What the contract says differs: native scopes and cancellations, `KeyboardInterrupt` and `SystemExit`, the
+- What the contract says differs: `KeyboardInterrupt` and `SystemExit`, the
   order and the names; and computing past a deadline, since virtual time stands still meanwhile.
 - The patterns, `gather` and so on: they are written over all this.
+
+The programs with foreign constructs nest all this with what `foreign.py` holds: `asyncio.timeout`, `wait_for`,
+`TaskGroup`, `shield`, native tasks and `Task.cancel()`, what trio has in their place, anyio's scopes, shields and
+groups, and a task that is left to the end of `asyncio.run`. Left out besides, where a cancellation that is not
+interloop's may arrive (`Place.foreign`), since asyncio delivers such a one once and to one task:
+
+- Scopes opened in clean-up ("A scope opened after a cancellation by the host"), and foreign ones in any.
+- What delays the end of a group's body while it may have children ("A cancellation by the host", `Place.prompt`):
+  shields, clean-up that waits, inner groups whose children do. A group without children may sit in a shield.
+- `current_deadline()` ("Deadlines of the host"), and going on at the instant of an act upon scopes outside the
+  native task: a sleep follows. No waiting there for tasks of an outer group, nor starting any in it.
+- Entering a scope of asyncio's or anyio's while a cancellation of theirs is held back: it takes that for its
+  own, as `Task.cancelling()` tells it nothing else. One of ours may be held back. Leaving one in the clean-up
+  that cancels a scope of ours, before the task is told.
+- `asyncio.timeout` and its kin around anyio's shields: native cancellations go through those.
+- Errors out of native tasks that are cancelled from outside, of anyio's groups, and before 3.13 of
+  `asyncio.TaskGroup`: a cancellation that came besides is lost.
+- Before 3.12, `wait_for` around what delays its end or inside anyio's scopes: cancelled a second time it leaves
+  its task alone.
+- Native tasks in shields of what is left to the end of `asyncio.run`, and `asyncio.shield` there: it cancels
+  them.
+- A task that returns with a native cancellation pending: asyncio calls it cancelled.
 """
 
 from __future__ import annotations
@@ -58,6 +80,13 @@ REPEATABLE = settings(
 @settings(REPEATABLE, max_examples=PROGRAMS)
 @given(programs())
 def test_every_program_sees_the_same_on_every_host(program: Block) -> None:
+    check(program)
+
+
+@pytest.mark.timeout(600)
+@settings(REPEATABLE, max_examples=PROGRAMS)
+@given(programs(foreign=True))
+def test_every_program_with_foreign_constructs_sees_the_same_on_every_host(program: Block) -> None:
     check(program)
 
 

@@ -2,7 +2,7 @@
 
 All of them are read; none is written.
 
-`Task._fut_waiter`, `Task._must_cancel`
+`Task._fut_waiter`, `Task._must_cancel`, `Task._cancel_message`
     Whether a cancellation now would take a value away from a task, or come to one that is running (C1, C5). A
     task class without them is cancelled from a callback instead, as nothing can be known.
     `test_handover.py`, `test_requests.py`.
@@ -56,8 +56,12 @@ unregister_task = asyncio._unregister_task
 
 
 def has_undelivered_request(task: asyncio.Task[Any]) -> bool:
-    """Whether a request came while `task`, which is running, could not be told of it."""
-    return bool(getattr(task, "_must_cancel", False))
+    """Whether a request came while `task`, which is running, could not be told of it.
+
+    That of a scope of anyio, which has noted it, is none of the host's.
+    """
+    message = getattr(task, "_cancel_message", None)
+    return bool(getattr(task, "_must_cancel", False)) and not _is_of_anyio(message)
 
 
 def can_cancel_now(task: asyncio.Task[Any], after_a_turn: bool = False) -> bool:

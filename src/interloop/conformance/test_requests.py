@@ -492,6 +492,27 @@ async def test_a_native_cancel_beside_timeouts_that_were_taken_back_arrives(
 # A scope that is entered while a cancellation is held back
 
 
+@rule("C5", "C4", "C2")
+@without_anyio
+async def test_an_anyio_scope_that_a_shield_cancels_at_once_cancels_nothing_after_it(
+    tick: float,
+) -> None:
+    import anyio
+
+    log: list[str] = []
+    with anyio.CancelScope() as scope:
+
+        async def shielded() -> None:
+            scope.cancel()
+            await sleep(tick)
+            log.append("shielded")
+
+        await shield(shielded())
+    await checkpoint()
+    log.append("passed")
+    assert log == ["shielded", "passed"]
+
+
 @rule("C5", "C4", "G4", "L3")
 @holding_back
 async def test_a_scope_entered_while_a_cancellation_is_held_back_does_not_take_it(

@@ -98,14 +98,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def _is_repeated_cancellation(handle: asyncio.Handle) -> bool:
-    """Whether the callback is anyio's that cancels again, or the step of a task that was cancelled so."""
+    """Whether the callback is anyio's that cancels again, or called as what it waited for was cancelled so.
+
+    Such is the step of the task, and what looks whether the task has left anyio's shield (C8).
+    """
     callback: Any = handle._callback  # type: ignore[attr-defined]
     arguments: Any = handle._args
     return getattr(callback, "__name__", "") == "_deliver_cancellation" or (
-        isinstance(getattr(callback, "__self__", None), asyncio.Task)
-        and bool(arguments)
-        and isinstance(arguments[0], Future)
-        and arguments[0].cancelled()
+        bool(arguments) and isinstance(arguments[0], Future) and arguments[0].cancelled()
     )
 
 
