@@ -1,10 +1,9 @@
 """The asyncio backend.
 
-Theory of operation
--------------------
-asyncio has one means of cancellation: `Task.cancel()` throws a `CancelledError` into a task, once, where it
-is suspended, and counts the request; whoever asked takes the request back with `Task.uncancel()` when the
-`CancelledError` has reached them. Everything here is that and nothing else. What this package adds is to know *whom* to cancel, to do it at a moment when nothing is lost,
+Theory of operation ------------------- asyncio has one means of cancellation: `Task.cancel()` throws a
+`CancelledError` into a task, once, where it is suspended, and counts the request; whoever asked takes the
+request back with `Task.uncancel()` when the `CancelledError` has reached them. Everything here is that and
+nothing else. What this package adds is to know *whom* to cancel, to do it at a moment when nothing is lost,
 and to recognise at the end of a block whose cancellation it is that arrives.
 
 **The tree** (`scopes.py`). Every scope (task group or deadline) knows the scope around it, `_parent`, and

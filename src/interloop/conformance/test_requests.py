@@ -493,7 +493,7 @@ async def test_a_native_cancel_beside_timeouts_that_were_taken_back_arrives(
 
 
 @rule("C5", "C4", "C2")
-@without_anyio
+@needs_anyio
 async def test_an_anyio_scope_that_a_shield_cancels_at_once_cancels_nothing_after_it(
     tick: float,
 ) -> None:
