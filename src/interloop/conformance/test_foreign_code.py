@@ -818,6 +818,7 @@ class FailingFactory:
 @rule("C7", only="asyncio")
 @pytest.mark.parametrize("make", [checkpoint, OddCoroutine, stubborn], ids=["plain", "odd", "stubborn"])
 async def test_a_factory_that_raises_in_create_task_leaves_nothing_behind(make: MakeOdd) -> None:
+    before: set[asyncio.Task[Any]] = asyncio.all_tasks()
     async with task_group(limit=1) as tg:
         tg.create_background_task(sleep_forever())
         with task_factory(FailingFactory(1, 2, 3)):
@@ -829,7 +830,7 @@ async def test_a_factory_that_raises_in_create_task_leaves_nothing_behind(make: 
                 if make is checkpoint:
                     assert getcoroutinestate(coro) == CORO_CLOSED
         await tg.create_task(checkpoint())  # the slot is free
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert asyncio.all_tasks() == before
 
 
 @rule("C7", "G14", only="asyncio")

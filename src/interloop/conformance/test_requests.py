@@ -499,6 +499,8 @@ async def test_an_anyio_scope_that_a_shield_cancels_at_once_cancels_nothing_afte
 ) -> None:
     import anyio
 
+    if asyncio_inside_trio():
+        pytest.skip("virtual time does not pass on trio-asyncio while anyio keeps its loop busy")
     log: list[str] = []
     with anyio.CancelScope() as scope:
 
