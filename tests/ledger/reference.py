@@ -200,8 +200,9 @@ class Reference:
 
     def _which_fit(self, due: list[Request]) -> list[Request]:
         """Which of those that are due cancel the future that the task waits for; the others come later."""
-        if any(request.of_host and request.state is State.ASKED for request in due):
-            return [request for request in due if request.of_host]
+        at_once = [request for request in due if request.of_host and request.state is State.ASKED]
+        if at_once:
+            return at_once
         if self.cancellation_on_its_way or self.value_on_its_way:
             return []
         if due and self._cancelled_around(ours=False):

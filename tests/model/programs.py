@@ -270,7 +270,7 @@ def is_foreign(statement: Statement) -> bool:
 
 
 # Before 3.13 an asyncio.TaskGroup leaves a request for cancellation behind, or loses one, when there are errors.
-NATIVE_GROUPS_KEEP_REQUESTS = sys.version_info >= (3, 13)
+NATIVE_GROUPS_FAIL = sys.version_info >= (3, 13)
 DEPTH = 6
 
 
@@ -834,9 +834,8 @@ class Author:
             silent=False,
             native_groups=(*place.native_groups, group),
             unwinding=(*place.unwinding, group),
-            prompt=place.prompt or (fails and not NATIVE_GROUPS_KEEP_REQUESTS),
         )
-        self._group_bodies[group] = replace(place, caught=not fails, prompt=inside.prompt)
+        self._group_bodies[group] = replace(place, caught=not fails)
         body = self._body_of_native_group(inside)
         return [*before, NativeGroup(group, fails, (*first, *body))]
 
@@ -1110,7 +1109,7 @@ def _foreign_choices(
     if "asyncio.shield" in foreign and tasks and not (prompt or left):
         choices += [partial(Author.native_task, shielded=True)] * 2
     if "native-group" in foreign and tasks:
-        choices += [partial(Author.native_group, fails=fails) for fails in (False, True)] * 3
+        choices += [partial(Author.native_group, fails=fails) for fails in (False, NATIVE_GROUPS_FAIL)] * 3
     if "anyio-group" in foreign and tasks:
         choices += [partial(Author.anyio_group, fails=fails) for fails in (False, True)] * 3
     if "anyio-timeout" in foreign:
