@@ -65,7 +65,7 @@ class Scope:
 class Request:
     owner: Scope | None  # none: the host's, by `Task.cancel()`
     state: State = State.ASKED
-    counted: bool = False  # of ours: asked of asyncio, and neither taken back nor held back since
+    counted: bool = False  # of ours: asked of asyncio, and not taken back since
     swallowed: bool = False  # by a scope of asyncio that took it for its own
     seems_old: bool = False
     one_of_several: bool = False  # that were not delivered yet when a scope was entered, or a shield began
@@ -235,8 +235,8 @@ class Reference:
     # held back
 
     def shield_ends(self) -> None:
-        """What came meanwhile is held back already; what of ours came before comes once more, as on trio."""
-        if self.place is Place.SHIELD:  # it may have ended at once
+        """What came meanwhile is held back already; if there is any, what of ours came before comes once more."""
+        if any(request.state is State.HELD_BACK for request in self.requests):
             self._hold_back_ours()
         self.place = Place.RUNS
 
@@ -244,7 +244,6 @@ class Reference:
         for request in self.requests:
             if not request.of_host and request.state is State.DELIVERED:
                 request.state = State.HELD_BACK
-                request.counted = False
 
     def _errors_win(self, left: Scope, cancellation_behind: bool) -> None:
         """G4: a group that raises errors holds back what was delivered inside it."""
