@@ -177,9 +177,8 @@ class Reference:
         if self.place is Place.RUNS:
             return
         if self.place is Place.SHIELD:
-            for request in self.requests:
-                if request.state is State.ASKED:
-                    request.state = State.HELD_BACK
+            for request in self._due():
+                request.state = State.HELD_BACK
             return
         # C1: what has completed is not taken away, so ours waits for the next checkpoint; the host's does not
         due = self._due()

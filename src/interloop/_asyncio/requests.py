@@ -118,9 +118,9 @@ class Requests:
         """
         if not task.cancelling():
             return 0
-        if task in self._held:
-            return self._held[task].settled
-        return self._of_host(task) - has_undelivered_request(task)
+        settled = self._of_host(task) - has_undelivered_request(task)
+        held = self._held.get(task)
+        return settled if held is None else min(settled, held.settled)
 
     def _cancelled_node(self, task: asyncio.Task[Any]) -> Node | None:
         """The outermost of our nodes in `task` that is cancelled."""
