@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from . import abc
 from ._checks import check_child, check_function, is_coroutine, refuse, safe_repr
 from ._dispatch import current_backend
-from ._error_groups import errors_only, is_a, new_group
+from ._error_groups import errors_only, explains_nothing, hide_frames, is_a, new_group
 from ._errors import TaskCancelled
 from ._status import TaskStatus
 
@@ -167,6 +167,7 @@ class Children(abc.TaskGroup):
         else:
             self._ordinary -= 1
         if error is not None:
+            hide_frames(error)
             self._failed(error)
         if self._queue:
             self._start_queued()
@@ -314,6 +315,7 @@ class Children(abc.TaskGroup):
         raise RuntimeError(f"{safe_repr(fn)} returned without calling task_status.started()")
 
 
+@explains_nothing
 async def _run(
     status: TaskStatus[Any], fn: Callable[..., Any], args: tuple[Any, ...], backend: abc.Backend
 ) -> object:
@@ -332,6 +334,7 @@ async def _run(
         status._error = errors_only(error, backend.get_cancelled_exc_class())
         if status._error is None:
             raise
+        hide_frames(status._error)
         return None
     finally:
         status._ready_or_ended.set()

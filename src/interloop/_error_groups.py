@@ -9,7 +9,10 @@ since a class that overrides `derive` wants to be kept; what it returns is check
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from types import CodeType, FunctionType, TracebackType
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Read through these, an attribute is what the interpreter stored, not what a subclass shows.
 exceptions_in: Callable[[BaseException], tuple[BaseException, ...]] = vars(BaseExceptionGroup)[
@@ -17,6 +20,7 @@ exceptions_in: Callable[[BaseException], tuple[BaseException, ...]] = vars(BaseE
 ].__get__
 _message_of: Callable[[BaseException], str] = vars(BaseExceptionGroup)["message"].__get__
 _context = cast(Any, BaseException.__context__)
+_traceback = cast(Any, BaseException.__traceback__)
 _cause = cast(Any, BaseException.__cause__)
 
 Kind = type[BaseException] | tuple[type[BaseException], ...]
@@ -44,6 +48,23 @@ def set_context(error: BaseException, context: BaseException | None) -> None:
 
 def set_cause(error: BaseException, cause: BaseException) -> None:
     _cause.__set__(error, cause)
+
+
+_explain_nothing: set[CodeType] = set()
+
+
+def explains_nothing(fn: F) -> F:
+    """Leave the frames of `fn`, in which a child begins, out of tracebacks."""
+    _explain_nothing.add(cast(FunctionType, fn).__code__)
+    return fn
+
+
+def hide_frames(error: BaseException) -> None:
+    """Let the traceback begin with the first frame that is not ours; as the library outcome does."""
+    traceback: TracebackType | None = _traceback.__get__(error)
+    while traceback is not None and traceback.tb_next and traceback.tb_frame.f_code in _explain_nothing:
+        traceback = traceback.tb_next
+    _traceback.__set__(error, traceback)
 
 
 def contexts_of(error: BaseException) -> Iterator[BaseException]:

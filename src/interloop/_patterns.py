@@ -19,6 +19,7 @@ from typing import Any, Generic, Never, Self, TypeVar, cast, overload
 
 from ._checks import check_positive, close_all, is_coroutine, not_a_coroutine, refuse, safe_repr
 from ._dispatch import current_backend
+from ._error_groups import explains_nothing, hide_frames
 from ._errors import TaskCancelled
 from ._facade import get_cancelled_exc_class, task_group
 from .abc import NativeEvent, Task
@@ -168,12 +169,14 @@ async def first(*coros: _Coro[Any]) -> Any:
     failures: list[Exception] = []
     attempts: list[_Attempt] = []
 
+    @explains_nothing
     async def run(attempt: _Attempt) -> None:
         try:
             result = await attempt
         except Exception as error:
             if (results and not attempt.was_woken) or (not results and _is_cancelled()):
                 raise  # an error in clean-up, after a success or a cancellation from outside
+            hide_frames(error)
             failures.append(error)
         else:
             if not results:
@@ -220,12 +223,15 @@ class _Attempt:
     def __iter__(self) -> Self:
         return self
 
+    @explains_nothing
     def __next__(self) -> object:
         return self._suspended(next(self._steps))
 
+    @explains_nothing
     def send(self, value: object) -> object:
         return self._suspended(self._steps.send(value))
 
+    @explains_nothing
     def throw(self, error: BaseException) -> object:
         return self._suspended(self._steps.throw(error))
 
@@ -344,6 +350,7 @@ class AsCompleted(Generic[T]):
         self._exhausted = True
         self._changed()
 
+    @explains_nothing
     async def _run(self, coro: _Coro[T]) -> None:
         try:
             self._results.append(await coro)

@@ -102,6 +102,8 @@ class Deadline(Scope, abc.Deadline):
                 None if cancellation is None else type(cancellation), cancellation, None
             )
         except RuntimeError as corrupted:  # trio's own word for a scope of its own that is open inside
+            if isinstance(corrupted, RecursionError):
+                raise
             raise left_out_of_order(self) from corrupted
         finally:
             self._closed(task)

@@ -87,8 +87,10 @@ class TaskGroup(Owner):
         started = task._started = run(ref(task), self, coro, context)
         try:
             self._nursery.start_soon(lambda: started, name=task._name)
-        except RuntimeError:
+        except RuntimeError as closed:
             started.close()
+            if isinstance(closed, RecursionError):
+                raise
             self._check_here(self, "create_task()")
             raise finished(self) from None
 

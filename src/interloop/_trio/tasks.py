@@ -13,7 +13,7 @@ from trio import CancelScope
 from trio.lowlevel import current_task
 
 from .._children import Child, Children
-from .._error_groups import errors_only
+from .._error_groups import errors_only, explains_nothing
 from .._errors import left_open
 from .privates import is_woken
 from .scopes import Scope, close_all, innermost
@@ -144,6 +144,7 @@ class Task(Child[T_co]):
         return self._raised
 
 
+@explains_nothing
 async def run(
     handle: ref[Task[T]], group: Owner, coro: Coroutine[Any, Any, T], context: Context | None
 ) -> None:
