@@ -458,7 +458,7 @@ class Author:
                 tasks_to_wait_for=bool(self._tasks_to_wait_for(place)),
                 groups=place.groups != (),
                 open_groups=open_groups != [],
-                groups_to_start_in=any(group not in place.far for group in open_groups),
+                groups_to_start_in=self._groups_to_start_in(place) != [],
                 deadlines=place.deadlines != (),
                 cleanup=place.cleanup,
                 silent=place.silent,
@@ -470,9 +470,9 @@ class Author:
                 native_here=place.native,
                 anyio_here=place.anyio,
                 prompt=prompt,
-                quick_cleanup=prompt or place.native_in_anyio,
                 errors_alone=place.prompt,
                 left=place.left,
+                native_in_anyio=place.native_in_anyio,
                 no_native_tasks=place.no_native_tasks,
                 native_groups=self._open_native_groups(place) != [],
                 anyio_scopes=place.anyio_scopes != (),
@@ -527,6 +527,12 @@ class Author:
     def _open_groups(self, place: Place) -> list[int]:
         closed = {*place.closed, *self._delayed, *(place.all_unwinding if place.cleanup else ())}
         return [group for group in place.groups if group not in closed]
+
+    def _groups_to_start_in(self, place: Place) -> list[int]:
+        # a start that is cancelled frees a slot, perhaps before its group is
+        full = {group for group in place.all_unwinding if self._limits.get(group) is not None}
+        closed = {*place.far, *full}
+        return [group for group in self._open_groups(place) if group not in closed]
 
     def _open_native_groups(self, place: Place) -> list[int]:
         return [group for group in place.native_groups if group not in self._delayed]
@@ -620,8 +626,7 @@ class Author:
 
     def start(self, place: Place, calls_started: bool) -> list[Statement]:
         before = self._alone(place)
-        groups = [group for group in self._open_groups(place) if group not in place.far]
-        task, group = self._new_id(), self._pick(tuple(groups[::-1]))
+        task, group = self._new_id(), self._pick(tuple(self._groups_to_start_in(place)[::-1]))
         self._with_children.add(group)
         prompt = place.prompt or place.all_unwinding != ()  # this task waits for that one
         body = self._body_of_task(task, group, place, calls_started, prompt=prompt)
@@ -819,7 +824,9 @@ class Author:
         else:
             self._native_tasks.append(task)
         if fails:
-            inside = replace(inside, prompt=True, caught=place.caught)
+            inside = replace(inside, caught=place.caught)
+        if fails or place.native_in_anyio:  # the caller waits for it as in clean-up
+            inside = replace(inside, prompt=True)
         body = self._fresh_body(inside)
         self._moment = Moment.JOINED
         return [*before, NativeTask(task, shielded, fails, body)]
@@ -957,9 +964,9 @@ def _choices(
     native_here: bool,
     anyio_here: bool,
     prompt: bool,
-    quick_cleanup: bool,
     errors_alone: bool,
     left: bool,
+    native_in_anyio: bool,
     no_native_tasks: bool,
     native_groups: bool,
     anyio_scopes: bool,
@@ -970,7 +977,7 @@ def _choices(
     """What may stand at a place, the simplest first, as often as its share; `None` ends the block."""
     choices: list[Write] = []
     opens = deep and not (cleanup and foreign_here)
-    acts = not (cleanup and quick_cleanup)
+    acts = not (cleanup and (prompt or native_in_anyio))
     if acts:
         choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
     may_raise = not silent and not (cleanup and errors_alone)
@@ -1055,6 +1062,7 @@ def _choices(
             prompt=prompt,
             errors_alone=errors_alone,
             left=left,
+            native_in_anyio=native_in_anyio,
             no_native_tasks=no_native_tasks,
             native_groups=native_groups,
             anyio_scopes=anyio_scopes,
@@ -1079,6 +1087,7 @@ def _foreign_choices(
     prompt: bool,
     errors_alone: bool,
     left: bool,
+    native_in_anyio: bool,
     no_native_tasks: bool,
     native_groups: bool,
     anyio_scopes: bool,
@@ -1106,7 +1115,7 @@ def _foreign_choices(
         choices += [
             partial(Author.native_task, shielded=False, fails=fails) for fails in (False, False, True)
         ]
-    if "asyncio.shield" in foreign and tasks and not (prompt or left):
+    if "asyncio.shield" in foreign and tasks and not (prompt or left or native_in_anyio):
         choices += [partial(Author.native_task, shielded=True)] * 2
     if "native-group" in foreign and tasks:
         choices += [partial(Author.native_group, fails=fails) for fails in (False, NATIVE_GROUPS_FAIL)] * 3
