@@ -162,7 +162,7 @@ class WaitFor(Statement):
 
 @dataclass(frozen=True, slots=True)
 class NativeTask(Statement):
-    """A task of asyncio's that is waited for, behind `asyncio.shield` or not; `fails`: its error is raised."""
+    """A task of asyncio's that is waited for, behind `asyncio.shield` or not; `fails`: with its error."""
 
     shielded: bool
     fails: bool
@@ -269,7 +269,7 @@ def is_foreign(statement: Statement) -> bool:
     )
 
 
-# Before 3.13 an asyncio.TaskGroup leaves a request for cancellation behind, or loses one, when there are errors.
+# Before 3.13 an asyncio.TaskGroup that raises errors leaves a request for cancellation behind, or loses one.
 NATIVE_GROUPS_FAIL = sys.version_info >= (3, 13)
 DEPTH = 6
 
@@ -295,12 +295,12 @@ class Place:
         left: whether it belongs to what is left to the end of `asyncio.run`, and no shield is between.
         no_native_tasks: whether the end of `asyncio.run` would cancel them inside a shield.
         hidden: whether scopes are around that are not interloop's, and no shield between.
-        native_in_anyio: whether a scope of asyncio's is inside one of anyio's, both in its own task, no shield between.
+        native_in_anyio: whether a scope of asyncio's is inside one of anyio's in its task, no shield between.
         innermost_foreign: of the scopes around it in its own task, and no shield between.
-        unwinding: groups whose children asyncio cancels when their body has unwound, this place being in that body.
+        unwinding: groups whose children asyncio cancels when their body has unwound, if this is in that body.
         unwinding_further: likewise, this place being in a task that the body waits for.
         prompt: whether an error and a cancellation must not meet: everything here, in every task, ends at the
-            instant at which it is cancelled, and without an error; and an error is raised at an instant of its own.
+            instant at which it is cancelled, without an error; and an error is raised at an instant of its own.
         depth: how many blocks there may be inside it.
     """
 
@@ -378,7 +378,7 @@ def ends_block(statement: Statement) -> bool:
 
 Write: TypeAlias = "Callable[[Author, Place], Iterable[Statement]]"
 
-# What is rare among random statements: scopes that expire while something is held back, entered and left at such times.
+# What is rare among random statements: scopes that expire, open or end while something is held back.
 # Each word stands for what may be written next, as far as the place allows it; END ends a block.
 SCOPE = {
     "deadline",
@@ -571,8 +571,8 @@ class Author:
     def _after_act(self, place: Place, scope: int) -> list[Statement]:
         """After the cancellation of a scope around: a sleep where it is not known in the task at once.
 
-        In clean-up a scope of somebody else's inside that one could be left before the task is told: it would take
-        the cancellation that is under way for its own alone.
+        In clean-up a scope of somebody else's inside that one could be left before the task is told: it would
+        take the cancellation that is under way for its own alone.
         """
         if scope in place.far or (place.cleanup and scope < place.innermost_foreign):
             return self.sleep(place)
@@ -580,14 +580,14 @@ class Author:
         return []
 
     def cancel_task(self, place: Place) -> list[Statement]:
-        task: int = self._pick(self._tasks_to_cancel(place)[::-1])
+        task: int = self._pick(tuple(self._tasks_to_cancel(place)[::-1]))
         act = [*self._alone(place), CancelTask(self._new_id(), task)]
         if task not in place.tasks:
             return [*act, *self.sleep(place)]
         return [*act, *self._after_act(place, task)]
 
     def wait(self, place: Place) -> list[Statement]:
-        task: int = self._pick(self._tasks_to_wait_for(place)[::-1])
+        task: int = self._pick(tuple(self._tasks_to_wait_for(place)[::-1]))
         if task in place.tasks:  # it would wait for itself
             return self.sleep(place)
         return [*self._alone(place), Wait(self._new_id(), task), *self.sleep(place)]
@@ -751,8 +751,7 @@ class Author:
         return [ExceptStar(statement, error, body, handler)]
 
     def group_in_cleanup(self, place: Place, error: type[Exception]) -> list[Statement]:
-        """One without children, whose body fails: to leave it is a checkpoint otherwise, and who comes there cancelled
-        has been told already on asyncio."""
+        """One without children, whose body fails: else to leave it is a checkpoint, where asyncio tells nobody again."""
         group = self._new_id()
         inside = place.inside(
             groups=(*place.groups, group), closed=(*place.closed, group), caught=False, silent=False
@@ -772,7 +771,7 @@ class Author:
     def _scope(self, place: Place) -> tuple[list[Statement], Block]:
         """What comes before a scope of somebody else's, and first in it.
 
-        Two cancellations of somebody else's must not meet there: one that was held back, and that of the scope.
+        Two cancellations of somebody else's must not meet there: one that was held back, and the scope's.
         """
         if not place.foreign or place.cleanup or self._moment is Moment.ALONE:
             return [], ()
