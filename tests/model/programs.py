@@ -300,7 +300,7 @@ class Place:
         unwinding: groups whose children asyncio cancels when their body has unwound, if this is in that body.
         unwinding_further: likewise, this place being in a task that the body waits for.
         prompt: whether an error and a cancellation must not meet: everything here, in every task, ends at the
-            instant at which it is cancelled, without an error; and an error is raised at an instant of its own.
+            instant at which it is cancelled, without an error; errors are raised at instants of their own.
         depth: how many blocks there may be inside it.
     """
 
@@ -751,7 +751,7 @@ class Author:
         return [ExceptStar(statement, error, body, handler)]
 
     def group_in_cleanup(self, place: Place, error: type[Exception]) -> list[Statement]:
-        """One without children, whose body fails: else to leave it is a checkpoint, where asyncio tells nobody again."""
+        """Without children; its body fails: else to leave it is a checkpoint, where asyncio tells nobody."""
         group = self._new_id()
         inside = place.inside(
             groups=(*place.groups, group), closed=(*place.closed, group), caught=False, silent=False

@@ -1,4 +1,4 @@
-"""Kinds of programs that random ones find, each as one: asyncio differed in them before there was a ledger."""
+"""Kinds of programs that random ones find, each as one: asyncio differed in them before the ledger was."""
 
 from __future__ import annotations
 
