@@ -150,7 +150,7 @@ def cancel_natively(task: Task[Any]) -> None:
 
 
 async def left_to_the_end(background: AsyncFn, main: AsyncFn) -> None:
-    """Run `main()` beside a task that is cancelled when that has ended: by the end of `asyncio.run`, or a nursery."""
+    """Run `main()` beside a task that is cancelled when that has ended: by `asyncio.run`, or a nursery."""
     if current_backend() == "asyncio":
         loop = asyncio.get_running_loop()
         loop._left_to_the_end = loop.create_task(contained(background))  # type: ignore[attr-defined]

@@ -193,7 +193,8 @@ class _Printer:
 
     def AnyioGroup(self, group: p.AnyioGroup) -> str:
         head = f"async with anyio_group() as anyio{group.id}:"
-        names = f"cancels[{group.id}], create{group.id} = anyio{group.id}.cancel_scope.cancel, anyio{group.id}.start_soon\n"
+        names = f"cancels[{group.id}] = anyio{group.id}.cancel_scope.cancel\n"
+        names += f"create{group.id} = anyio{group.id}.start_soon\n"
         body = self.block(group.body) if group.fails else self._contained(group.body)
         return _under(head, names + body)
 

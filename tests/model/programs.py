@@ -162,7 +162,7 @@ class WaitFor(Statement):
 
 @dataclass(frozen=True, slots=True)
 class NativeTask(Statement):
-    """A task of asyncio's that is waited for, behind `asyncio.shield` or not; `fails`: its error is raised."""
+    """A task of asyncio's that is waited for, behind `asyncio.shield` or not; `fails`: with its error."""
 
     shielded: bool
     fails: bool
@@ -269,7 +269,7 @@ def is_foreign(statement: Statement) -> bool:
     )
 
 
-# Before 3.13 an asyncio.TaskGroup leaves a request for cancellation behind, or loses one, when there are errors.
+# Before 3.13 an asyncio.TaskGroup that raises errors leaves a request for cancellation behind, or loses one.
 NATIVE_GROUPS_FAIL = sys.version_info >= (3, 13)
 DEPTH = 6
 
@@ -295,12 +295,12 @@ class Place:
         left: whether it belongs to what is left to the end of `asyncio.run`, and no shield is between.
         no_native_tasks: whether the end of `asyncio.run` would cancel them inside a shield.
         hidden: whether scopes are around that are not interloop's, and no shield between.
-        native_in_anyio: whether a scope of asyncio's is inside one of anyio's, both in its own task, no shield between.
+        native_in_anyio: whether a scope of asyncio's is inside one of anyio's in its task, no shield between.
         innermost_foreign: of the scopes around it in its own task, and no shield between.
-        unwinding: groups whose children asyncio cancels when their body has unwound, this place being in that body.
+        unwinding: groups whose children asyncio cancels when their body has unwound, if this is in that body.
         unwinding_further: likewise, this place being in a task that the body waits for.
         prompt: whether an error and a cancellation must not meet: everything here, in every task, ends at the
-            instant at which it is cancelled, and without an error; and an error is raised at an instant of its own.
+            instant at which it is cancelled, without an error; errors are raised at instants of their own.
         depth: how many blocks there may be inside it.
     """
 
@@ -378,7 +378,7 @@ def ends_block(statement: Statement) -> bool:
 
 Write: TypeAlias = "Callable[[Author, Place], Iterable[Statement]]"
 
-# What is rare among random statements: scopes that expire while something is held back, entered and left at such times.
+# What is rare among random statements: scopes that expire, open or end while something is held back.
 # Each word stands for what may be written next, as far as the place allows it; END ends a block.
 SCOPE = {
     "deadline",
@@ -458,7 +458,7 @@ class Author:
                 tasks_to_wait_for=bool(self._tasks_to_wait_for(place)),
                 groups=place.groups != (),
                 open_groups=open_groups != [],
-                groups_to_start_in=any(group not in place.far for group in open_groups),
+                groups_to_start_in=self._groups_to_start_in(place) != [],
                 deadlines=place.deadlines != (),
                 cleanup=place.cleanup,
                 silent=place.silent,
@@ -470,9 +470,9 @@ class Author:
                 native_here=place.native,
                 anyio_here=place.anyio,
                 prompt=prompt,
-                quick_cleanup=prompt or place.native_in_anyio,
                 errors_alone=place.prompt,
                 left=place.left,
+                native_in_anyio=place.native_in_anyio,
                 no_native_tasks=place.no_native_tasks,
                 native_groups=self._open_native_groups(place) != [],
                 anyio_scopes=place.anyio_scopes != (),
@@ -528,6 +528,12 @@ class Author:
         closed = {*place.closed, *self._delayed, *(place.all_unwinding if place.cleanup else ())}
         return [group for group in place.groups if group not in closed]
 
+    def _groups_to_start_in(self, place: Place) -> list[int]:
+        # a start that is cancelled frees a slot, perhaps before its group is
+        full = {group for group in place.all_unwinding if self._limits.get(group) is not None}
+        closed = {*place.far, *full}
+        return [group for group in self._open_groups(place) if group not in closed]
+
     def _open_native_groups(self, place: Place) -> list[int]:
         return [group for group in place.native_groups if group not in self._delayed]
 
@@ -565,8 +571,8 @@ class Author:
     def _after_act(self, place: Place, scope: int) -> list[Statement]:
         """After the cancellation of a scope around: a sleep where it is not known in the task at once.
 
-        In clean-up a scope of somebody else's inside that one could be left before the task is told: it would take
-        the cancellation that is under way for its own alone.
+        In clean-up a scope of somebody else's inside that one could be left before the task is told: it would
+        take the cancellation that is under way for its own alone.
         """
         if scope in place.far or (place.cleanup and scope < place.innermost_foreign):
             return self.sleep(place)
@@ -574,14 +580,14 @@ class Author:
         return []
 
     def cancel_task(self, place: Place) -> list[Statement]:
-        task: int = self._pick(self._tasks_to_cancel(place)[::-1])
+        task: int = self._pick(tuple(self._tasks_to_cancel(place)[::-1]))
         act = [*self._alone(place), CancelTask(self._new_id(), task)]
         if task not in place.tasks:
             return [*act, *self.sleep(place)]
         return [*act, *self._after_act(place, task)]
 
     def wait(self, place: Place) -> list[Statement]:
-        task: int = self._pick(self._tasks_to_wait_for(place)[::-1])
+        task: int = self._pick(tuple(self._tasks_to_wait_for(place)[::-1]))
         if task in place.tasks:  # it would wait for itself
             return self.sleep(place)
         return [*self._alone(place), Wait(self._new_id(), task), *self.sleep(place)]
@@ -620,8 +626,7 @@ class Author:
 
     def start(self, place: Place, calls_started: bool) -> list[Statement]:
         before = self._alone(place)
-        groups = [group for group in self._open_groups(place) if group not in place.far]
-        task, group = self._new_id(), self._pick(tuple(groups[::-1]))
+        task, group = self._new_id(), self._pick(tuple(self._groups_to_start_in(place)[::-1]))
         self._with_children.add(group)
         prompt = place.prompt or place.all_unwinding != ()  # this task waits for that one
         body = self._body_of_task(task, group, place, calls_started, prompt=prompt)
@@ -746,8 +751,7 @@ class Author:
         return [ExceptStar(statement, error, body, handler)]
 
     def group_in_cleanup(self, place: Place, error: type[Exception]) -> list[Statement]:
-        """One without children, whose body fails: to leave it is a checkpoint otherwise, and who comes there cancelled
-        has been told already on asyncio."""
+        """Without children; its body fails: else to leave it is a checkpoint, where asyncio tells nobody."""
         group = self._new_id()
         inside = place.inside(
             groups=(*place.groups, group), closed=(*place.closed, group), caught=False, silent=False
@@ -767,7 +771,7 @@ class Author:
     def _scope(self, place: Place) -> tuple[list[Statement], Block]:
         """What comes before a scope of somebody else's, and first in it.
 
-        Two cancellations of somebody else's must not meet there: one that was held back, and that of the scope.
+        Two cancellations of somebody else's must not meet there: one that was held back, and the scope's.
         """
         if not place.foreign or place.cleanup or self._moment is Moment.ALONE:
             return [], ()
@@ -819,7 +823,9 @@ class Author:
         else:
             self._native_tasks.append(task)
         if fails:
-            inside = replace(inside, prompt=True, caught=place.caught)
+            inside = replace(inside, caught=place.caught)
+        if fails or place.native_in_anyio:  # the caller waits for it as in clean-up
+            inside = replace(inside, prompt=True)
         body = self._fresh_body(inside)
         self._moment = Moment.JOINED
         return [*before, NativeTask(task, shielded, fails, body)]
@@ -957,9 +963,9 @@ def _choices(
     native_here: bool,
     anyio_here: bool,
     prompt: bool,
-    quick_cleanup: bool,
     errors_alone: bool,
     left: bool,
+    native_in_anyio: bool,
     no_native_tasks: bool,
     native_groups: bool,
     anyio_scopes: bool,
@@ -970,7 +976,7 @@ def _choices(
     """What may stand at a place, the simplest first, as often as its share; `None` ends the block."""
     choices: list[Write] = []
     opens = deep and not (cleanup and foreign_here)
-    acts = not (cleanup and quick_cleanup)
+    acts = not (cleanup and (prompt or native_in_anyio))
     if acts:
         choices += [partial(Author.sleep, coarse=coarse) for coarse in (0, 1, 2, 4)] * 2
     may_raise = not silent and not (cleanup and errors_alone)
@@ -1055,6 +1061,7 @@ def _choices(
             prompt=prompt,
             errors_alone=errors_alone,
             left=left,
+            native_in_anyio=native_in_anyio,
             no_native_tasks=no_native_tasks,
             native_groups=native_groups,
             anyio_scopes=anyio_scopes,
@@ -1079,6 +1086,7 @@ def _foreign_choices(
     prompt: bool,
     errors_alone: bool,
     left: bool,
+    native_in_anyio: bool,
     no_native_tasks: bool,
     native_groups: bool,
     anyio_scopes: bool,
@@ -1106,7 +1114,7 @@ def _foreign_choices(
         choices += [
             partial(Author.native_task, shielded=False, fails=fails) for fails in (False, False, True)
         ]
-    if "asyncio.shield" in foreign and tasks and not (prompt or left):
+    if "asyncio.shield" in foreign and tasks and not (prompt or left or native_in_anyio):
         choices += [partial(Author.native_task, shielded=True)] * 2
     if "native-group" in foreign and tasks:
         choices += [partial(Author.native_group, fails=fails) for fails in (False, NATIVE_GROUPS_FAIL)] * 3

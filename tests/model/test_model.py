@@ -21,26 +21,32 @@ What is left out, since nobody promises it:
   order and the names; and computing past a deadline, since virtual time stands still meanwhile.
 - The patterns, `gather` and so on: they are written over all this.
 
-The programs with foreign constructs nest all this with what `foreign.py` holds: `asyncio.timeout`, `wait_for`,
-`TaskGroup`, `shield`, native tasks and `Task.cancel()`, what trio has in their place, anyio's scopes, shields and
-groups, and a task that is left to the end of `asyncio.run`. Left out besides, where a cancellation that is not
-interloop's may arrive (`Place.foreign`), since asyncio delivers such a one once and to one task:
+The programs with foreign constructs nest all this with what `foreign.py` holds: `asyncio.timeout`,
+`wait_for`, `TaskGroup`, `shield`, native tasks and `Task.cancel()`, what trio has in their place, anyio's
+scopes, shields and groups, and a task that is left to the end of `asyncio.run`. What is rare among them is
+planned (`PLANS`). Left out besides, where a cancellation that is not interloop's may arrive
+(`Place.foreign`), since asyncio delivers such a one once and to one task:
 
-- Scopes opened in clean-up ("A scope opened after a cancellation by the host"), and foreign ones in any.
-- What delays the end of a group's body while it may have children ("A cancellation by the host", `Place.prompt`):
-  shields, clean-up that waits, inner groups whose children do. A group without children may sit in a shield.
-- `current_deadline()` ("Deadlines of the host"), and going on at the instant of an act upon scopes outside the
-  native task: a sleep follows. No waiting there for tasks of an outer group, nor starting any in it.
-- Entering a scope of asyncio's or anyio's while a cancellation of theirs is held back: it takes that for its
-  own, as `Task.cancelling()` tells it nothing else. One of ours may be held back. Leaving one in the clean-up
-  that cancels a scope of ours, before the task is told.
-- `asyncio.timeout` and its kin around anyio's shields: native cancellations go through those.
-- Errors out of native tasks that are cancelled from outside, of anyio's groups, and before 3.13 of
-  `asyncio.TaskGroup`: a cancellation that came besides is lost.
-- Before 3.12, `wait_for` around what delays its end or inside anyio's scopes: cancelled a second time it leaves
-  its task alone.
-- Native tasks in shields of what is left to the end of `asyncio.run`, and `asyncio.shield` there: it cancels
-  them.
+- In scopes that are opened in clean-up, unshielded awaits, and so the children of a group and its good end
+  ("A scope opened after a cancellation by the host"). No native tasks and groups are opened there.
+- What delays the end of a group's body once the group has children ("A cancellation by the host",
+  `Place.unwinding`): shields, clean-up that waits, inner groups whose children do. And starting a task in
+  such a group if it has a `limit`: the start that is cancelled frees the slot before the group is.
+- `current_deadline()` ("Deadlines of the host"), and going on at the instant of an act upon scopes outside
+  the native task: a sleep follows. No waiting there for tasks of an outer group, nor starting any in it.
+- A scope of asyncio's or anyio's whose own cancellation meets one of theirs that was held back when it was
+  entered: `Task.cancelling()` tells it of one at most. There is a checkpoint before, or first in it.
+- Leaving such a scope in the clean-up that cancels a scope of ours around it, before the task is told.
+- Waiting in clean-up inside a scope of asyncio's that is inside one of anyio's (`Place.native_in_anyio`):
+  asyncio's, seeing a second request, lets its own cancellation pass, and anyio's knows its own by the
+  message only.
+- A native cancellation around anyio's shields: it goes through those.
+- Errors that meet a cancellation in native tasks that are waited for and in anyio's groups: they lose it
+  (`Place.prompt`). Errors out of `asyncio.TaskGroup` before 3.13: it leaves a request behind.
+- Before 3.12, `wait_for` around what delays its end or inside anyio's scopes: cancelled a second time it
+  leaves its task alone.
+- Native tasks in shields of what is left to the end of `asyncio.run`, and `asyncio.shield` there: it
+  cancels them.
 - A task that returns with a native cancellation pending: asyncio calls it cancelled.
 """
 

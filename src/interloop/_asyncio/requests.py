@@ -266,7 +266,10 @@ class Requests:
             else:
                 del self._held[task]
                 task.uncancel()  # the same request once more
-                task.cancel(*message)
+                of_anyio = anyio_cancellation(
+                    task
+                )  # N5: its scope may be around that of the host, and must know it
+                task.cancel(*(message if of_anyio is None else [of_anyio]))
 
     def _look_again(self, task: asyncio.Task[Any]) -> None:
         if task in self._held and self._held[task].delivery is None:

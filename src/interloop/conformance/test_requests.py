@@ -515,6 +515,23 @@ async def test_an_anyio_scope_that_a_shield_cancels_at_once_cancels_nothing_afte
     assert log == ["shielded", "passed"]
 
 
+@rule("C5", "C4", only="asyncio")
+@without_anyio
+async def test_an_anyio_scope_around_a_timeout_that_were_both_held_back_knows_its_own(tick: float) -> None:
+    import anyio
+
+    log: list[str] = []
+    with anyio.move_on_after(2 * tick):
+        async with asyncio.timeout(tick):
+            await shield(sleep(3 * tick))
+            log.append("held")
+            await checkpoint()
+            log.append("passed")
+    log.append("left")
+    await checkpoint()
+    assert log == ["held", "left"]
+
+
 @rule("C5", "C4", "G4", "L3")
 @holding_back
 async def test_a_scope_entered_while_a_cancellation_is_held_back_does_not_take_it(
