@@ -266,9 +266,8 @@ class Requests:
             else:
                 del self._held[task]
                 task.uncancel()  # the same request once more
-                of_anyio = anyio_cancellation(
-                    task
-                )  # N5: its scope may be around that of the host, and must know it
+                # N5: a scope of anyio around that of the host knows its own by the message
+                of_anyio = anyio_cancellation(task)
                 task.cancel(*(message if of_anyio is None else [of_anyio]))
 
     def _look_again(self, task: asyncio.Task[Any]) -> None:
