@@ -234,7 +234,7 @@ class Reference:
     # held back
 
     def shield_ends(self) -> None:
-        """What came meanwhile is held back already; if there is any, what of ours came before comes once more."""
+        """What came meanwhile is held back; if there is any, what of ours came before comes once more."""
         if any(request.state is State.HELD_BACK for request in self.requests):
             self._hold_back_ours()
         self.place = Place.RUNS

@@ -516,7 +516,7 @@ async def test_an_anyio_scope_that_a_shield_cancels_at_once_cancels_nothing_afte
 
 
 @rule("C5", "C4", only="asyncio")
-@without_anyio
+@needs_anyio
 async def test_an_anyio_scope_around_a_timeout_that_were_both_held_back_knows_its_own(tick: float) -> None:
     import anyio
 
