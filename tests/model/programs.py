@@ -1060,7 +1060,7 @@ def _choices(
             partial(Author.except_star, error=error)
             for error in (Exception, ValueError, KeyError, TimeoutError)
         ]
-    if deep and not silent and not prompt:
+    if deep and not silent and not prompt and not (cleanup and native_in_anyio):
         choices += [partial(Author.shield, coarse=coarse) for coarse in (None, None, 0, 2)] * (
             6 if foreign else 1
         )
