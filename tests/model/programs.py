@@ -385,7 +385,8 @@ SCOPE = {
     "native_timeout",
     "wait_for",
     "anyio_timeout",
-    "caught",
+    "caught(group)",
+    "caught(deadline)",
     "group",
     "native_group",
     "anyio_group",
@@ -393,7 +394,8 @@ SCOPE = {
 EXPIRES = {"deadline", "native_timeout", "wait_for", "anyio_timeout"}
 HOLD = {"shield", "anyio_shield", "native_task"}
 GROUP = {"group", "native_group", "anyio_group"}
-CHILD = {"create_task", "native_child"}
+NATIVELY = {"create_task(natively)"}
+CHILD = NATIVELY | {"create_task", "native_child"}
 CANCEL = {"cancel_group", "cancel_task", "cancel_anyio", "cancel_natively", "cancel_native_task"}
 FINALLY = {"finally_"}
 LONG = {"sleep(2)", "sleep(4)"}
@@ -409,7 +411,9 @@ PLANS: tuple[tuple[set[str], ...], ...] = (
     (EXPIRES, GROUP, CHILD, FINALLY, WAIT, END, RAISE, WAIT),
     (EXPIRES, HOLD, LONG, END, GROUP, CHILD, FINALLY, WAIT, END, RAISE),
     (CHILD, CANCEL, SCOPE, WAIT, END, WAIT),
-    (CHILD, CANCEL, GROUP, CHILD, FINALLY, WAIT, END, RAISE),
+    (NATIVELY, {"cancel_natively"}, SCOPE, WAIT, END, WAIT),
+    (NATIVELY, {"cancel_natively"}, {"deadline", "caught(deadline)"}, WAIT, END, END, WAIT),
+    (NATIVELY, {"cancel_natively"}, {"caught(group)"}, CHILD, FINALLY, WAIT, END, RAISE, END, END, END, WAIT),
     (CHILD, EXPIRES, HOLD, LONG, END, END, WAIT),
 )
 PLANS_TO_THE_END: tuple[tuple[set[str], ...], ...] = (
@@ -423,8 +427,14 @@ def _word(choice: Any) -> str:
     """What a plan calls a choice."""
     if not isinstance(choice, partial):
         return getattr(choice, "__name__", "")
-    seconds = choice.keywords["coarse"] if choice.func is Author.sleep else None
-    return choice.func.__name__ if seconds is None else f"sleep({seconds})"
+    about: object = ""
+    if choice.func is Author.sleep:
+        about = choice.keywords["coarse"]
+    elif choice.func is Author.caught:
+        about = choice.keywords["write"].func.__name__
+    elif choice.keywords.get("cancelled_natively"):
+        about = "natively"
+    return choice.func.__name__ if about == "" else f"{choice.func.__name__}({about})"
 
 
 class Author:
@@ -441,6 +451,7 @@ class Author:
         self._group_of_task: dict[int, int] = {}
         self._cancelled_natively: list[int] = []  # tasks that may be
         self._native_tasks: list[int] = []
+        self._cancelled_itself = 0  # the last statement that does this
         self._plan: list[set[str]] = []
         self._with_children: set[int] = set()  # groups, asyncio's and anyio's too
         self._delayed: set[int] = (
@@ -689,7 +700,8 @@ class Author:
         return self._deadline(place, coarse, suppress, cleanup=False)
 
     def _deadline(self, place: Place, coarse: int | None, suppress: bool, cleanup: bool) -> list[Statement]:
-        before = self._alone(place) if coarse is None else []  # to expire at once is an act
+        # to expire at once is an act; right after this task has cancelled itself it meets no other
+        before = self._alone(place) if coarse is None and self._ids != self._cancelled_itself else []
         deadline = self._new_id()
         if coarse is None:
             self._joined()
@@ -918,7 +930,10 @@ class Author:
         act = CancelNatively(self._new_id(), task)
         if place.tasks[-1:] != (task,):  # one that may have been created at this instant, and has not begun
             return [*self.sleep(place), act, *self.sleep(place)]
-        return [*self._alone(place), act, *self._after_act(place, task)]
+        before = self._alone(place)
+        act = CancelNatively(self._new_id(), task)
+        self._cancelled_itself = act.id
+        return [*before, act, *self._after_act(place, task)]
 
     def cancel_native_task(self, place: Place) -> list[Statement]:
         task: int = self._pick(tuple(self._native_tasks[::-1]))
@@ -1045,7 +1060,7 @@ def _choices(
             partial(Author.except_star, error=error)
             for error in (Exception, ValueError, KeyError, TimeoutError)
         ]
-    if deep and not silent and not prompt:
+    if deep and not silent and not prompt and not (cleanup and native_in_anyio):
         choices += [partial(Author.shield, coarse=coarse) for coarse in (None, None, 0, 2)] * (
             6 if foreign else 1
         )
