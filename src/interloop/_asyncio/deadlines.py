@@ -115,6 +115,8 @@ class Deadline(Scope, abc.Deadline):
     ) -> bool | None:
         task = self._task
         loop = asyncio._get_running_loop()
+        if loop is None and exc_type is GeneratorExit:
+            return None  # the coroutine is thrown away, after its loop
         if task is None or loop is None or current_task(loop) is not task:
             self._check_owner()
             raise AssertionError("it refuses")

@@ -200,6 +200,8 @@ class TaskGroup(Owner):
         That it is left while a scope inside it is open is an error like any other, and raised by itself,
         from the rest (G9).
         """
+        if exc_type is GeneratorExit and asyncio._get_running_loop() is None:
+            return None  # the coroutine is thrown away, after its loop
         task = self._check_owner()
         requests = self._tree.requests
         self._in_body = False

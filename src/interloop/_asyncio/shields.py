@@ -63,9 +63,9 @@ async def _wait_until_done(task: asyncio.Task[Any], caller: asyncio.Task[Any], t
                 await wait_for_end(task)
             except CancelledError as cancellation:
                 keep(came, cancellation)
+        tree.requests.hold_back(caller, settled, came, ours=bool(came))
     finally:
         tree.in_shields.discard(task)
-        tree.requests.hold_back(caller, settled, came, ours=bool(came))
         del task, caller, came  # G11
 
 
