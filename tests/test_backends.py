@@ -192,8 +192,8 @@ def test_d1_dispatch_agrees_with_sniffio_but_asks_whether_asyncio_runs(
                     with pytest.raises(UnsupportedBackend):
                         _dispatch.current_backend("deadline()")
                 else:
-                    found: Any = _dispatch.current_backend("deadline()")
-                    assert found.__name__ == f"interloop._{expected}"
+                    backend: Any = _dispatch.current_backend("deadline()")
+                    assert backend.__name__ == f"interloop._{expected}"
         finally:
             sniffio.current_async_library_cvar.reset(reset)
             sniffio.thread_local.name = found
