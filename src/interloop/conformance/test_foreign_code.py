@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import wraps
 from inspect import CORO_CLOSED, getcoroutinestate
 from types import coroutine
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import pytest
 
@@ -309,7 +309,7 @@ everywhere: pytest.MarkDecorator = pytest.mark.parametrize(
     ],
     ids=lambda place: place.__name__,
 )
-with_every_odd_error = pytest.mark.parametrize("kind", ODD)
+with_every_odd_error: pytest.MarkDecorator = pytest.mark.parametrize("kind", ODD)
 
 
 @rule("C7")
@@ -485,7 +485,7 @@ async def test_the_result_of_a_task_that_failed_with_an_odd_error_is_a_task_fail
 class Counted(BaseExceptionGroup[BaseException]):
     """Counts how often its code is called."""
 
-    calls = 0
+    calls: ClassVar[int] = 0
 
     @property
     def exceptions(self) -> Any:
@@ -575,7 +575,7 @@ def is_about_closing(error: BaseException) -> bool:
     return type(error) is Misbehaved or "ignored GeneratorExit" in str(error)
 
 
-that_cannot_be_closed = pytest.mark.parametrize(
+that_cannot_be_closed: pytest.MarkDecorator = pytest.mark.parametrize(
     "odd", [OddCoroutine, stubborn], ids=["close-raises", "ignores-close"]
 )
 MakeOdd: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
@@ -806,7 +806,7 @@ class FailingFactory:
 
     def __init__(self, *fails_at: int) -> None:
         self.fails_at = fails_at
-        self.calls = 0
+        self.calls: int = 0
 
     def __call__(self, loop: Any, coro: Any, **kwargs: Any) -> Any:
         self.calls += 1
@@ -1009,7 +1009,8 @@ async def test_an_error_that_cannot_be_shown_is_logged_all_the_same(tick: float)
 class Unshowable:
     """What cannot be shown, and can be called."""
 
-    __repr__ = misbehave
+    def __repr__(self) -> str:
+        raise Misbehaved
 
     def __call__(self, *, task_status: Any) -> None:
         pass

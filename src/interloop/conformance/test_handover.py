@@ -72,9 +72,9 @@ def wait(*marks: pytest.MarkDecorator) -> Callable[[Make], Make]:
     return add
 
 
-of_asyncio = wait(rule("C1", only="asyncio"))
-of_trio = wait(rule("C1", only="trio"))
-of_anyio = wait(rule("C1"), needs_anyio)
+of_asyncio: Callable[[Make], Make] = wait(rule("C1", only="asyncio"))
+of_trio: Callable[[Make], Make] = wait(rule("C1", only="trio"))
+of_anyio: Callable[[Make], Make] = wait(rule("C1"), needs_anyio)
 
 
 @wait(rule("C1"))
@@ -457,9 +457,9 @@ class Receiver:
 
     def __init__(self, handover: Handover) -> None:
         self.handover = handover
-        self.waits = False
-        self.received = 0
-        self.passed = False
+        self.waits: bool = False
+        self.received: int = 0
+        self.passed: bool = False
 
     async def __call__(self) -> None:
         self.waits = True

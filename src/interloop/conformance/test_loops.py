@@ -62,7 +62,7 @@ class Watching:
     def __init__(self) -> None:
         self.timers: list[asyncio.TimerHandle] = []
         self.rung: set[int] = set()
-        self.soon = 0
+        self.soon: int = 0
         super().__init__()
 
     def watched(self, schedule: Any, when: float, callback: Any, *args: Any, **kwargs: Any) -> Any:
@@ -338,7 +338,7 @@ def near_only(error: type[Exception]) -> type[VirtualTimeLoop]:
     return NearOnly
 
 
-near_loops = pytest.mark.parametrize(
+near_loops: pytest.MarkDecorator = pytest.mark.parametrize(
     "make_loop", [near_only(OverflowError), near_only(ValueError)], ids=["OverflowError", "ValueError"]
 )
 

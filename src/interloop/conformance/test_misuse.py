@@ -320,7 +320,7 @@ OPEN: dict[Open, list[str]] = {
     a_group_in_a_deadline_in_a_group: ["inner", "outer"],
     a_deadline_in_a_group: ["child"],
 }
-open_scopes = pytest.mark.parametrize(
+open_scopes: pytest.MarkDecorator = pytest.mark.parametrize(
     ("open_them", "children"), OPEN.items(), ids=[open_them.__name__ for open_them in OPEN]
 )
 
@@ -562,11 +562,11 @@ class Scene:
         self.tg = tg
         self.limit = limit
         self.log: list[str] = []
-        self.running = tg.create_task(sleep_forever(), name="running")
-        self.waiting = tg.create_task(checkpoint(), name="waiting")
-        self.when = limit.when()
+        self.running: Task[None] = tg.create_task(sleep_forever(), name="running")
+        self.waiting: Task[None] = tg.create_task(checkpoint(), name="waiting")
+        self.when: float | None = limit.when()
         self.coros: list[Any] = []
-        self.unharmed = False
+        self.unharmed: bool = False
 
     def coro(self) -> Any:
         self.coros.append(note_after(0, self.log, "ran"))
@@ -643,7 +643,9 @@ def on_trio(call: Callable[[], Awaitable[object]]) -> None:
     trio.run(main)
 
 
-in_another_loop = pytest.mark.parametrize("other_loop", [on_asyncio, on_trio], ids=lambda run: run.__name__)
+in_another_loop: pytest.MarkDecorator = pytest.mark.parametrize(
+    "other_loop", [on_asyncio, on_trio], ids=lambda run: run.__name__
+)
 
 
 def assert_says_what_to_do(error: BaseException | None) -> None:
