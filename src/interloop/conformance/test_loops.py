@@ -712,6 +712,30 @@ def test_the_loop_goes_without_the_collector(eager: bool) -> None:
     assert loops[0]() is None
 
 
+@rule("G9", "L6", host="asyncio")
+def test_what_is_thrown_away_with_its_loop_leaves_its_scopes_quietly() -> None:
+    async def in_a_deadline() -> None:
+        with deadline(1000):
+            await sleep_forever()
+
+    async def in_a_group() -> None:
+        async with task_group():
+            await sleep_forever()
+
+    async def in_a_shield() -> None:
+        await shield(in_a_deadline())
+
+    loop = asyncio.new_event_loop()
+    coros = [in_a_deadline(), in_a_group(), in_a_shield()]
+    tasks = [loop.create_task(coro) for coro in coros]
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    for coro in coros:
+        coro.close()  # raises what is raised inside
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
 # C1: what an eager loop does as others do
 
 
