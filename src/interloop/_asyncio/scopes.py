@@ -15,6 +15,7 @@ from threading import current_thread
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
+from .._checks import safe_repr
 from .._dispatch import current_backend_name
 from .._errors import (
     already_entered,
@@ -72,8 +73,8 @@ class Tree:
             raise used_from_elsewhere(
                 call,
                 owner,
-                f"{loop!r} in thread {self.thread!r}",
-                f"{here}, where no event loop runs" if running is None else f"{running!r} in {here}",
+                f"{'a loop that is gone' if loop is None else safe_repr(loop)} in thread {self.thread!r}",
+                f"{here}, where no event loop runs" if running is None else f"{safe_repr(running)} in {here}",
                 "loop.call_soon_threadsafe()",
             )
 
