@@ -520,6 +520,8 @@ async def test_an_anyio_scope_that_a_shield_cancels_at_once_cancels_nothing_afte
 async def test_an_anyio_scope_around_a_timeout_that_were_both_held_back_knows_its_own(tick: float) -> None:
     import anyio
 
+    if asyncio_inside_trio():
+        pytest.skip("virtual time does not pass on trio-asyncio while anyio keeps its loop busy")
     log: list[str] = []
     with anyio.move_on_after(2 * tick):
         async with asyncio.timeout(tick):
