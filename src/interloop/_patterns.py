@@ -232,8 +232,8 @@ class _Attempt:
         return self._suspended(self._steps.send(value))
 
     @explains_nothing
-    def throw(self, error: BaseException) -> object:
-        return self._suspended(self._steps.throw(error))
+    def throw(self, *error: Any) -> object:  # PyPy passes three arguments
+        return self._suspended(self._steps.throw(*error))
 
     def close(self) -> None:
         self._steps.close()
