@@ -156,7 +156,7 @@ class Deadline(Scope, abc.Deadline):
                 if self._suppress:
                     return True
                 raise TimeoutError(timed_out(self._delay, self._when)) from exc  # L1
-            _mention_timeout(errors, TimeoutError(timed_out(self._delay, self._when)))
+            _mention_timeout(errors, timed_out(self._delay, self._when))
             if errors is not exc:
                 raise errors  # L2: `except*` joins the cancellation of its handler to the errors that it left
             return None
@@ -208,7 +208,7 @@ class Deadline(Scope, abc.Deadline):
         self._cancel()
 
 
-def _mention_timeout(error: BaseException, timeout: TimeoutError) -> None:
+def _mention_timeout(error: BaseException, said: str) -> None:
     """Show in the context of an error that came out of a block after expiry that there was a timeout.
 
     As asyncio does from 3.13 on: what the error came up in was this cancellation, and that is the deadline's.
@@ -217,6 +217,7 @@ def _mention_timeout(error: BaseException, timeout: TimeoutError) -> None:
         for one in contexts_of(leaf):
             context = context_of(one)
             if context is not None and is_a(context, CancelledError):
+                timeout = TimeoutError(said)
                 set_context(timeout, context)
                 set_cause(timeout, context)
                 set_context(one, timeout)
