@@ -62,7 +62,7 @@ Which function keeps which rule:
     G7   groups.TaskGroup._spawn, privates.can_cancel_now
     G8   groups.TaskGroup._new_task, checks.check_child
     G9   scopes.Scope._check_owner, groups.TaskGroup._adopt_what_is_open, groups.TaskGroup._native_ended
-    G10  groups.TaskGroup._spawn, tasks.can_choose_context
+    G10  groups.TaskGroup._spawn, tasks.make_task
     G11  groups.TaskGroup._native_ended, tasks.clear_finished_frames
     G12  groups.TaskGroup._error_to_raise
     G13  groups.TaskGroup.__aexit__, waiting.turn

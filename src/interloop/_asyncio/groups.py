@@ -16,7 +16,7 @@ from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import shield_between, unregister_task
 from .requests import keep
 from .scopes import Node, cancel, handle_of, open_nodes, outwards
-from .tasks import Owner, Task, awaited_by, can_choose_context, clear_finished_frames, no_longer_awaited_by
+from .tasks import Owner, Task, awaited_by, clear_finished_frames, make_task, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn
 
@@ -78,14 +78,10 @@ class TaskGroup(Owner):
         outer_starting = tree.starting
         tree.starting = coro, task, name
         try:
-            if context is None:
-                native = loop.create_task(coro) if name is None else loop.create_task(coro, name=name)
+            if name is None and context is None:
+                native = loop.create_task(coro)
             else:
-                options: Any = {} if name is None else {"name": name}
-                if can_choose_context(loop, coro, context):
-                    native = loop.create_task(coro, context=context, **options)
-                else:  # it runs in a copy
-                    native = context.run(lambda: loop.create_task(coro, **options))
+                native = make_task(loop, coro, name, context)
         finally:
             tree.starting = outer_starting
         if native.done():

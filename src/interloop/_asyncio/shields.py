@@ -14,7 +14,7 @@ from .._errors import outside_of_tasks
 from .privates import current_task, unregister_task
 from .requests import keep
 from .scopes import Tree, tree_of
-from .tasks import can_choose_context, wait_for_end
+from .tasks import accepts, make_task, wait_for_end
 
 T = TypeVar("T")
 
@@ -46,8 +46,8 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
 def _start(
     coro: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, name: str, context: Context
 ) -> asyncio.Task[T]:
-    if loop.get_task_factory() is not None and can_choose_context(loop, coro, context):
-        return loop.create_task(coro, name=name, context=context)
+    if loop.get_task_factory() is not None and accepts(loop, coro, context=context):
+        return make_task(loop, coro, name, context)
     if sys.version_info >= (3, 12):  # C4: at once, before any other task has a turn
         return asyncio.Task(coro, loop=loop, name=name, context=context, eager_start=True)
     return asyncio.Task(coro, loop=loop, name=name, context=context)

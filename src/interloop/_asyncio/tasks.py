@@ -157,18 +157,40 @@ class Task(Node, Child[T_co]):
         return None if error is None else errors_only(error, CancelledError)
 
 
-def can_choose_context(
-    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], context: Context
-) -> bool:
-    """Whether a task can be made in `context`: not by a task factory of the form `(loop, coro)`."""
+def accepts(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> bool:
+    """Whether a task can be made with `options`: not by a task factory without arguments of these names."""
     factory = loop.get_task_factory()
     if factory is None:
         return True
     try:
-        signature(factory).bind(loop, coro, context=context)
+        signature(factory).bind(loop, coro, **options)
     except (TypeError, ValueError):
         return False
     return True
+
+
+def make_task(
+    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+) -> asyncio.Task[T]:
+    """A native task, with what was given and no more (C7).
+
+    With a task factory of the form `(loop, coro)` it is named afterwards, and runs in a copy of `context`.
+    """
+    options: dict[str, Any] = {}
+    if context is not None and accepts(loop, coro, context=context):
+        options["context"] = context
+        context = None
+    if name is not None and accepts(loop, coro, name=name, **options):
+        options["name"] = name
+        name = None
+
+    def create() -> asyncio.Task[T]:
+        return loop.create_task(coro, **options)
+
+    task = create() if context is None else context.run(create)
+    if name is not None:
+        task.set_name(name)
+    return task
 
 
 CREATE_TASK = asyncio.BaseEventLoop.create_task.__code__

@@ -492,6 +492,9 @@ ODD_LOOPS: dict[str, Callable[[], Any]] = {
 @rule("D1", host="asyncio")
 @pytest.mark.parametrize("loop", ODD_LOOPS)
 def test_everything_works_on_a_loop_of_another_kind(loop: str) -> None:
+    if loop.endswith("python-tasks") and sys.version_info >= (3, 14) and sys.implementation.name == "cpython":
+        pytest.skip("asyncio itself does not know of a task written in Python that it is the current one")
+
     async def give(value: int) -> int:
         await sleep(0.01)
         return value
