@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
@@ -213,6 +214,9 @@ ODD: dict[str, Callable[[BaseException | None], BaseException]] = {
     "group-false": odd_group(__bool__=lambda self: False),
     "deep": deep,
 }
+if sys.implementation.name == "pypy":
+    # its tasks of asyncio are written in Python; they ask an error for its class, and end no more if that fails
+    del ODD["class"], ODD["group-class"]
 
 Fail: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """Fails with an odd error; where it stands it may wait for a cancellation first."""
