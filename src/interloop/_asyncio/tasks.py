@@ -188,9 +188,12 @@ def make_task(
         return loop.create_task(coro, **options)
 
     task = create() if context is None else context.run(create)
-    if name is not None:
-        task.set_name(name)
-    return task
+    try:
+        if name is not None:
+            task.set_name(name)
+        return task
+    finally:
+        del task  # G11: the frames of an eager task know this one
 
 
 CREATE_TASK = asyncio.BaseEventLoop.create_task.__code__

@@ -215,7 +215,7 @@ ODD: dict[str, Callable[[BaseException | None], BaseException]] = {
     "deep": deep,
 }
 if sys.implementation.name == "pypy":
-    # asyncio's tasks are written in Python there: they ask an error for its class, and never end if that fails
+    # asyncio's tasks are written in Python there: they ask an error for its class, and hang if that fails
     del ODD["class"], ODD["group-class"]
 
 Fail: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
