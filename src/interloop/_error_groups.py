@@ -80,7 +80,7 @@ def contexts_of(error: BaseException) -> Iterator[BaseException]:
 
 
 def new_group(message: str, errors: list[BaseException]) -> BaseExceptionGroup[BaseException]:
-    """A group of errors of which none is or holds a cancellation."""
+    """A group of `errors`, none of which is or contains a cancellation."""
     group = BaseExceptionGroup(message, errors)
     group._interloop_holds_errors_only = True  # type: ignore[attr-defined]
     return group

@@ -91,7 +91,10 @@ class Deadline(Scope, abc.Deadline):
         self._asked = 0
         self._entered = True
         self._in_body = True
-        tree.innermost[task] = self
+        if parent is None:
+            tree.opened(task, self)
+        else:
+            tree.innermost[task] = self
         if parent is not None and parent._cancelled:
             self._be_born_cancelled(parent)
         delay = self._delay
@@ -118,8 +121,7 @@ class Deadline(Scope, abc.Deadline):
         if loop is None and exc_type is GeneratorExit:
             return None  # the coroutine is thrown away, after its loop
         if task is None or loop is None or current_task(loop) is not task:
-            self._check_owner()
-            raise AssertionError("it refuses")
+            self._refuse_to_leave()
         own_cancellation = self._expired
         timer = self._timer
         if timer is not None:

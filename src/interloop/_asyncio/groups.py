@@ -14,8 +14,8 @@ from .._children import Child
 from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_errors
 from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import shield_between, unregister_task
-from .requests import keep
-from .scopes import Node, cancel, handle_of, open_nodes, outwards
+from .requests import keep, outwards
+from .scopes import Node, cancel, handle_of, open_nodes
 from .tasks import Owner, Task, awaited_by, clear_finished_frames, make_task, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn

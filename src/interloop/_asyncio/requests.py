@@ -81,6 +81,13 @@ def keep(came: list[CancelledError], cancellation: CancelledError) -> None:
     came.append(cancellation)
 
 
+def outwards(node: Any) -> Iterator[Any]:
+    """`node` and what is around it in the same task, whose handle, if it has one, is the last."""
+    while node is not None:
+        yield node
+        node = None if node._is_task else node._parent
+
+
 class Requests:
     """The requests on the tasks of one loop."""
 
@@ -93,10 +100,7 @@ class Requests:
     # whose they are
 
     def _nodes(self, task: asyncio.Task[Any]) -> Iterator[Node]:
-        node: Node | None = self._innermost.get(task)
-        while node is not None:
-            yield node
-            node = None if node._is_task else node._parent
+        return outwards(self._innermost.get(task))
 
     def _of_host(self, task: asyncio.Task[Any]) -> int:
         count = task.cancelling()

@@ -9,10 +9,10 @@ the root of a tree of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable
 from sys import modules
 from threading import current_thread
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 from weakref import WeakKeyDictionary, ref
 
 from .._checks import safe_repr
@@ -26,14 +26,18 @@ from .._errors import (
     used_from_elsewhere,
 )
 from .privates import ANYIO, AnyioScope, anyio_scope, current_task, shield_between
-from .requests import Requests
+from .requests import Requests, outwards
 from .timers import Timers
+
+# A task that is not a child of ours can end while it has a scope of ours open, such as one in an async
+# generator that was not closed. When there are this many entries, those of such tasks go.
+FEW = 100
 
 
 class Tree:
     """The open scopes of one loop."""
 
-    __slots__ = ("in_shields", "innermost", "loop", "requests", "starting", "thread", "timers")
+    __slots__ = ("_many", "in_shields", "innermost", "loop", "requests", "starting", "thread", "timers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # G11: the loop holds the tree, so this is no strong reference
@@ -46,6 +50,20 @@ class Tree:
         self.in_shields: set[asyncio.Task[Any]] = set()
         # an eager loop runs the first step of a task before it hands out and names the task
         self.starting: tuple[Coroutine[Any, Any, Any], Node, str | None] | None = None
+
+        self._many = FEW
+
+    def opened(self, task: asyncio.Task[Any], scope: Scope) -> None:
+        """`scope` is the innermost one of `task` from now on."""
+        self.innermost[task] = scope
+        if scope._parent is None and len(self.innermost) > self._many:
+            self._forget_what_ended()
+
+    def _forget_what_ended(self) -> None:
+        for task in list(self.innermost):
+            if task.done() and handle_of(task, self) is None:
+                del self.innermost[task]
+        self._many = max(FEW, 2 * len(self.innermost))
 
     def innermost_of(self, task: asyncio.Task[Any]) -> Node | None:
         node = self.innermost.get(task)
@@ -140,13 +158,6 @@ class Node:
             )
 
 
-def outwards(node: Node | None) -> Iterator[Node]:
-    """`node` and what is around it in the same task, whose handle, if it has one, is the last."""
-    while node is not None:
-        yield node
-        node = None if node._is_task else node._parent
-
-
 def open_nodes(task: asyncio.Task[Any], outer: Node, tree: Tree) -> list[Node]:
     """What `task` has open, from `outer` inwards; nothing if `outer` is not open."""
     found: list[Node] = []
@@ -237,7 +248,7 @@ class Scope(Node):
         self._asked = 0
         self._entered = True
         self._in_body = True
-        tree.innermost[task] = self
+        tree.opened(task, self)
         if self._cancelled:
             self._cancelled = False
             self._cancel()  # G6
@@ -264,15 +275,19 @@ class Scope(Node):
             RuntimeError: it is another one; the scope stays open for its owner.
         """
         task = self._task
+        loop = asyncio._get_running_loop()
+        if task is None or loop is None or current_task(loop) is not task:
+            self._refuse_to_leave()
+        return task
+
+    def _refuse_to_leave(self) -> NoReturn:
+        task = self._task
         if task is None:
             raise not_open(self)
-        loop = asyncio._get_running_loop()
-        current: asyncio.Task[Any] | None = None if loop is None else current_task(loop)
-        if current is None or current is not task:
-            tree = self._tree
-            tree.check_here(self, "leaving")
-            raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
-        return task
+        tree = self._tree
+        tree.check_here(self, "leaving")
+        current: asyncio.Task[Any] | None = current_task(asyncio.get_running_loop())
+        raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
 
     def _close(self, task: asyncio.Task[Any]) -> None:
         """Take this scope and what is open inside it out of the tree; what they asked is taken back (C2)."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from .._checks import refuse
 from .._errors import outside_of_tasks
 from .privates import current_task, unregister_task
-from .requests import keep
+from .requests import keep, outwards
 from .scopes import Tree, tree_of
 from .tasks import accepts, make_task, wait_for_end
 
@@ -23,8 +23,7 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.get_running_loop()
     caller = current_task(loop)
     if caller is None:
-        coro.close()
-        raise outside_of_tasks("shield()")
+        refuse(outside_of_tasks("shield()"), [coro])
     tree = tree_of(loop)
     context = copy_context()
     # A task of its own, in no group: no scope and no cancellation of the caller reaches into it.
@@ -76,8 +75,6 @@ def _hide(task: asyncio.Task[Any], tree: Tree) -> None:
     """
     unregister_task(task)
     tree.in_shields.add(task)
-    node = tree.innermost.get(task)
-    while node is not None:
+    for node in outwards(tree.innermost.get(task)):
         for child in node._children():
             _hide(child, tree)
-        node = None if node._is_task else node._parent

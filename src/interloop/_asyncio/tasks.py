@@ -74,7 +74,7 @@ class Task(Node, Child[T_co]):
             return native
         if native.starting is None:
             raise RuntimeError(
-                f"{self!r} has not got a slot of its group's limit, so there is no native task yet"
+                f"{self!r} is waiting for a slot of its group's limit, so it has no native task yet"
             )
         tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
         return next(task for task in tasks if task.get_coro() is native.starting)

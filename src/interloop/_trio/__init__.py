@@ -29,8 +29,8 @@ these scopes (G9). A deadline cannot wait: it is closed when the last scope insi
 task (G14). trio tells only tasks that a scope around them is cancelled, so while the queue is not empty one
 task watches for it, `TaskGroup._watch_queue`.
 
-**Errors in clean-up of `first`** are told from failures of its own by whether an attempt was about to run
-when another one succeeded: `privates.is_woken`.
+**`first`** raises an error from an attempt's clean-up, but drops an attempt that failed by itself. To tell
+them apart it asks whether the attempt was about to run when another one succeeded: `privates.is_woken`.
 
 Which function keeps which rule:
 

@@ -166,7 +166,7 @@ class TaskGroup(Owner):
                 self._failed(of_inner)
             if task.child_nurseries[-1:] != [self.native]:  # one of trio's own is open inside
                 self._cancel()
-                raise left_out_of_order(self)
+                raise left_out_of_order(self) from (self._error_to_raise() if self._errors else None)
             self._end_background()
             cancellation = await self._close_natively_when_all_have_ended(task, cancellation)
             if misuse is not None:

@@ -79,7 +79,7 @@ class Task(Child[T_co]):
             return self._native
         if self._started is None:
             raise RuntimeError(
-                f"{self!r} has not got a slot of its group's limit, so there is no native task"
+                f"{self!r} is waiting for a slot of its group's limit, so it has no native task yet"
             )
         # before its first step
         return next(task for task in self._group.native.child_tasks if task.coro is self._started)
@@ -160,7 +160,7 @@ async def run(
     scope: CancelScope | None = None
     try:
         if context is not None:
-            # G10: start_soon() gives a task a copy of a context; from its next step on it runs in this
+            # G10: start_soon() makes a copy of the context; from its next step on the task runs in this one
             native.context = context
             await trio.lowlevel.cancel_shielded_checkpoint()
         if task is not None:

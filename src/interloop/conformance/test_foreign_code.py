@@ -806,7 +806,7 @@ async def test_what_a_shield_sets_is_carried_back_from_the_task_of_any_factory(f
 
 
 class FailingFactory:
-    """Makes tasks, but for the calls of these numbers, counted from 1."""
+    """Makes tasks, except in the calls with these numbers, counted from 1."""
 
     def __init__(self, *fails_at: int) -> None:
         self.fails_at = fails_at

@@ -617,7 +617,7 @@ async def test_what_is_created_after_the_cancellation_of_a_group_runs_after_the_
 async def test_data_that_comes_at_the_very_time_of_a_deadline_is_read_by_the_next(
     first: str, tmp_path: Path
 ) -> None:
-    """And no `InvalidStateError` is reported to the loop, which anyio's stream makes if it is told late."""
+    """anyio's stream reports an `InvalidStateError` to the loop if it learns of the cancellation too late."""
     import anyio
 
     with socket.socket(socket.AF_UNIX) as server:

@@ -324,7 +324,7 @@ async def test_a_waiting_child_has_no_native_task_yet() -> None:
     async with task_group(limit=1) as tg:
         tg.create_task(gate.pass_through())
         waiting = tg.create_task(checkpoint(), name="warm-up")
-        with pytest.raises(RuntimeError, match="'warm-up'.* has not got a slot of its group's limit"):
+        with pytest.raises(RuntimeError, match="'warm-up'.* is waiting for a slot of its group's limit"):
             waiting.native
         gate.opened = True
     assert native_name(waiting) == "warm-up"

@@ -18,6 +18,7 @@ from interloop import (
     TaskStatus,
     as_completed,
     checkpoint,
+    current_backend,
     current_deadline,
     current_time,
     deadline,
@@ -386,7 +387,7 @@ def test_a_deadline_that_is_too_far_away_for_the_loop_expires_all_the_same(make_
 
 
 class Timeless(VirtualTimeLoop):
-    """Refuses all timers while it is told to."""
+    """Refuses every timer while `refuses` is true."""
 
     refuses = False
 
@@ -618,6 +619,36 @@ async def test_a_handler_that_caught_its_own_timeout_is_freed(tick: float) -> No
             tg.create_task(handle(watched(alive)))
         await sleep(2 * tick)
         assert count(alive) == 0
+
+
+async def run_natively(f: Callable[[], Awaitable[None]]) -> None:
+    """In a task that is a child of nobody's here."""
+    if current_backend() == "trio":
+        import trio
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(f)
+    else:
+
+        async def native() -> None:
+            await f()
+
+        await asyncio.get_running_loop().create_task(native())
+
+
+@rule("L6", "G11")
+async def test_native_tasks_that_end_with_a_deadline_open_do_not_pile_up() -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def end_with_a_deadline_open() -> None:
+        limit = deadline(None)
+        alive.add(limit)
+        limit.__enter__()
+
+    for _ in range(1000):
+        await run_natively(end_with_a_deadline_open)
+    gc.collect()
+    assert len(alive) <= 300  # more than a few are looked through when they have doubled
 
 
 @rule("G11", "T4")

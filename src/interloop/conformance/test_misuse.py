@@ -36,6 +36,7 @@ from interloop import (
 from interloop.conformance import rule
 from interloop.conformance._helpers import (
     clean_up,
+    fail,
     fail_when_cancelled,
     leaves,
     note_the_end,
@@ -507,6 +508,32 @@ async def test_the_children_of_an_inner_group_are_waited_for_when_the_outer_one_
     async with task_group() as tg:
         tg.create_task(own())
     assert log[-1] == "went on"
+
+
+@rule("G9", "C7", only="trio")
+async def test_a_group_left_before_a_nursery_inside_it_keeps_the_errors_of_its_children() -> None:
+    import trio
+
+    causes: list[BaseException | None] = []
+
+    async def own() -> None:
+        outer = task_group()
+        await outer.__aenter__()
+        await trio.open_nursery().__aenter__()
+        outer.create_task(fail(OSError()))
+        try:
+            await sleep_forever()
+        except trio.Cancelled:
+            with pytest.raises(RuntimeError, match="still open") as caught:
+                await outer.__aexit__(None, None, None)
+            causes.append(caught.value.__cause__)
+            raise
+
+    with suppress(ExceptionGroup):  # trio cannot go on in a task with a nursery that was never left
+        async with task_group() as tg:
+            tg.create_task(own())
+    assert isinstance(causes[0], ExceptionGroup)
+    assert [type(error) for error in causes[0].exceptions] == [OSError]
 
 
 @rule("L6", "G1")
