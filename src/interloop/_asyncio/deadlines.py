@@ -97,20 +97,24 @@ class Deadline(Scope, abc.Deadline):
             tree.innermost[task] = self
         if parent is not None and parent._cancelled:
             self._be_born_cancelled(parent)
-        delay = self._delay
-        if delay is not None:
-            self._when = when = loop.time() + delay  # L9
-            if delay > 0:
-                timers = tree.timers
-                if when < timers.set_for or timers.timer.cancelled():  # type: ignore[union-attr]
-                    self._start_timer(when)
-                else:  # as `Timers.add` does
-                    self._timer = new = timers.new
-                    new.append(self)
-            else:
-                self._ring()  # L4
-        elif self._when is not None:
-            self._start_timer(self._when)
+        try:
+            delay = self._delay
+            if delay is not None:
+                self._when = when = loop.time() + delay  # L9
+                if delay > 0:
+                    timers = tree.timers
+                    if when < timers.set_for or timers.timer.cancelled():  # type: ignore[union-attr]
+                        self._start_timer(when)
+                    else:  # as `Timers.add` does
+                        self._timer = new = timers.new
+                        new.append(self)
+                else:
+                    self._ring()  # L4
+            elif self._when is not None:
+                self._start_timer(self._when)
+        except BaseException:  # L10: it is not left half entered
+            self._close(task)
+            raise
         return self
 
     def __exit__(
@@ -184,13 +188,8 @@ class Deadline(Scope, abc.Deadline):
     def _start_timer(self, when: float) -> None:
         if self._is_due():
             self._ring()  # L4
-            return
-        try:
+        else:
             self._tree.timers.add(self, when)
-        except BaseException:  # L10: it is not left half entered
-            assert self._task is not None
-            self._close(self._task)
-            raise
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

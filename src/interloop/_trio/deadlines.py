@@ -63,8 +63,14 @@ class Deadline(Scope, abc.Deadline):
             self._scope = CancelScope(deadline=self._at)
         elif self._delay is not None:  # `native` was asked for before
             self._scope.deadline = self._at
-        self._scope.__enter__()
         self._opened(task)
+        try:
+            self._open_natively()
+        except BaseException:  # it is not left half entered
+            self._in_body = False
+            self._task = None
+            self._closed(task)
+            raise
         return self
 
     def __exit__(
@@ -93,6 +99,11 @@ class Deadline(Scope, abc.Deadline):
             return True
         finally:
             del task, exc  # G11
+
+    def _open_natively(self) -> None:
+        """C7: as deep in the stack as closing; where the stack is full, it is this that fails."""
+        assert self._scope is not None
+        self._scope.__enter__()
 
     def _close_natively(self, task: Task, cancellation: BaseException | None = None) -> bool:
         """Returns whether `cancellation` ends here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from textwrap import indent
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -43,7 +44,10 @@ class Progress:
             progress.TextColumn("{task.fields[failed]}", style="bold red"),
             transient=True,
         )
+        self._lock = Lock()  # a host in real time is tested by several threads
         self._bars_of: dict[str, progress.TaskID] = {}
+        self._ended: dict[str, set[str]] = {}  # the ids of the tests, by host
+        self._failed: dict[str, set[str]] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -55,16 +59,22 @@ class Progress:
         self._bars.stop()
 
     def __call__(self, test: TestRun) -> None:
-        if test.host not in self._bars_of:
-            self._bars_of[test.host] = self._bars.add_task(test.host, failed="")
-        run = self._report.hosts[test.host]
-        total, failed = len(run.tests), run.count("failed")  # anew, since a test may be run again
-        self._bars.update(
-            self._bars_of[test.host],
-            total=total,
-            completed=total - run.count("waiting"),
-            failed=f"{failed} failed" if failed else "",
-        )
+        with self._lock:
+            if test.host not in self._bars_of:
+                self._bars_of[test.host] = self._bars.add_task(test.host, failed="")
+                self._ended[test.host], self._failed[test.host] = set(), set()
+            ended, failed = self._ended[test.host], self._failed[test.host]
+            ended.add(test.id)
+            if test.outcome == "failed":
+                failed.add(test.id)
+            else:
+                failed.discard(test.id)  # it was run again
+            self._bars.update(
+                self._bars_of[test.host],
+                total=len(self._report.hosts[test.host].tests),
+                completed=len(ended),
+                failed=f"{len(failed)} failed" if failed else "",
+            )
 
 
 def print_report(report: Report) -> None:

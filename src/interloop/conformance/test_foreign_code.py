@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from inspect import CORO_CLOSED, getcoroutinestate
+from math import inf
 from types import coroutine
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
@@ -24,6 +25,7 @@ from interloop import (
     TaskStatus,
     as_completed,
     checkpoint,
+    current_deadline,
     deadline,
     first,
     gather,
@@ -1035,3 +1037,50 @@ async def test_what_cannot_be_shown_is_refused_as_anything_else() -> None:
         with pytest.raises(TypeError):
             tg.create_task(coro, context=context)
         assert getcoroutinestate(coro) == CORO_CLOSED
+
+
+@rule("C4", "L6", host="asyncio")
+async def test_a_shield_that_is_awaited_outside_of_tasks_closes_its_coroutine() -> None:
+    coro = checkpoint()
+    raised: list[BaseException] = []
+
+    def callback() -> None:
+        try:
+            shield(coro).send(None)
+        except BaseException as error:
+            raised.append(error)
+
+    asyncio.get_running_loop().call_soon(callback)
+    while not raised:
+        await checkpoint()
+    assert isinstance(raised[0], RuntimeError)
+    assert getcoroutinestate(coro) == CORO_CLOSED
+
+
+# A stack that is full
+
+
+@rule("C7", "L6")
+@pytest.mark.skipif(
+    sys.implementation.name == "pypy", reason="the recursion limit says nothing of the depth of its stack"
+)
+@pytest.mark.parametrize("depth", range(12))
+async def test_a_stack_that_is_full_is_told_as_such_and_leaves_no_deadline_open(
+    depth: int, tick: float
+) -> None:
+    def dive() -> None:
+        with deadline(1000 * tick):
+            dive()
+
+    def begin(depth: int) -> None:
+        if depth:
+            begin(depth - 1)
+        else:
+            dive()
+
+    with pytest.raises(RecursionError):
+        begin(depth)
+    assert current_deadline() == inf
+    with deadline(tick, suppress=True) as limit:
+        await sleep_forever()
+    assert limit.expired()

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from interloop import (
+    Deadline,
     Task,
     TaskStatus,
     as_completed,
@@ -387,32 +388,61 @@ def test_a_deadline_that_is_too_far_away_for_the_loop_expires_all_the_same(make_
 
 
 class Timeless(VirtualTimeLoop):
-    """Refuses every timer while `refuses` is true."""
+    """Refuses every timer, or does not tell the time, as long as `refuses` says so."""
 
-    refuses = False
+    refuses: str | None = None
 
     def call_at(self, when: float, callback: Callback, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        if self.refuses:
+        if self.refuses == "timers":
             raise NotImplementedError("no timers")
         return super().call_at(when, callback, *args, **kwargs)
 
+    def time(self) -> float:
+        if self.refuses == "the time":
+            raise NotImplementedError("no clock")
+        return super().time()
+
 
 @rule("L10", "L6", host="asyncio")
-def test_a_deadline_for_which_there_is_no_timer_is_not_half_entered() -> None:
+@pytest.mark.parametrize("refused", ["timers", "the time"])
+@pytest.mark.parametrize("limit", [lambda: deadline(1), lambda: deadline(at=1000)])
+def test_a_deadline_for_which_there_is_no_timer_is_not_half_entered(
+    limit: Callable[[], Deadline], refused: str
+) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Timeless)
-        loop.refuses = True
-        with suppress(NotImplementedError), deadline(1):
-            pass
+        async with task_group():  # which is not left while another scope is open in it
+            loop.refuses = refused
+            with suppress(NotImplementedError), limit():
+                pass
+            loop.refuses = None
         assert current_deadline() == inf
-        loop.refuses = False
         async with task_group() as tg:
             task = tg.create_task(sleep(1))
-            with deadline(0.5, suppress=True) as limit:
+            with deadline(0.5, suppress=True) as next_limit:
                 await sleep_forever()
-        assert limit.expired()
+        assert next_limit.expired()
         assert task.done()
+        assert current_deadline() == inf
+        await sleep(3)
+
+    run(main, Timeless)
+
+
+@rule("L10", "L8", host="asyncio")
+@pytest.mark.parametrize("refused", ["timers", "the time"])
+def test_a_deadline_that_cannot_be_moved_is_left_as_any_other(refused: str) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Timeless)
+        with pytest.raises(NotImplementedError):
+            with deadline(1) as limit:
+                loop.refuses = refused
+                try:
+                    limit.reschedule(0.5)
+                finally:
+                    loop.refuses = None
         assert current_deadline() == inf
         await sleep(3)
 
