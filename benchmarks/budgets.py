@@ -7,22 +7,42 @@ from dataclasses import dataclass
 
 from .growth import Curve
 from .imports import BASELINE
-from .loops import LOOP_BACKENDS
-from .operations import DEADLINE, SPAWN_DROPPED, SPAWN_KEPT
+from .operations import (
+    AS_COMPLETED,
+    AWAIT,
+    CANCEL,
+    CANCEL_MANY,
+    DEADLINE,
+    FIRES,
+    GATHER,
+    PLAIN_DEADLINE,
+    SPAWN_DROPPED,
+    SPAWN_KEPT,
+)
 from .results import Results
 
+_ON_ASYNCIO = {
+    SPAWN_KEPT: {"native": 1.10, "anyio": 0.25},
+    DEADLINE: {"native": 0.70, "anyio": 0.25},
+    PLAIN_DEADLINE: {"native": 0.60},
+    FIRES: {"native": 1.10},
+    CANCEL: {"native": 1.15},
+    CANCEL_MANY: {"native": 1.15},
+    AWAIT: {"native": 1.40},
+    GATHER: {"native": 1.15},
+    AS_COMPLETED: {"native": 1.30},
+}
+
 RATIOS: dict[str, dict[str, dict[str, float]]] = {
-    "asyncio": {
-        SPAWN_KEPT: {"native": 1.10, "anyio": 0.25},
-        DEADLINE: {"native": 0.6, "anyio": 0.25},
-    },
+    "asyncio": _ON_ASYNCIO,
+    "uvloop": {**_ON_ASYNCIO, SPAWN_KEPT: {"native": 1.15, "anyio": 0.25}},
     "trio": {
         SPAWN_KEPT: {"native": 2.1, "anyio": 0.6},
-        SPAWN_DROPPED: {"native": 1.3, "anyio": 0.6},
-        DEADLINE: {"native": 0.85},
+        SPAWN_DROPPED: {"native": 1.25, "anyio": 0.6},
+        DEADLINE: {"native": 0.95},
     },
 }
-"""By backend, operation and peer: the highest ratio of interloop's time to the peer's."""
+"""By loop, operation and peer: the highest ratio of interloop's time to the peer's."""
 
 IMPORT_SECONDS = 0.005
 CHILD_BYTES = 200
@@ -45,8 +65,8 @@ class Verdict:
 
 def verdicts(results: Results) -> Iterator[Verdict]:
     """Every budget, in the order of the design."""
-    for loop, backend in LOOP_BACKENDS.items():
-        for title, limits in RATIOS[backend].items():
+    for loop, budgets in RATIOS.items():
+        for title, limits in budgets.items():
             for against, limit in limits.items():
                 yield _ratio(results, loop, title, against, limit)
     yield _idle(results)

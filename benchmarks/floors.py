@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio import get_running_loop
-from collections.abc import Callable, Coroutine
+from asyncio import CancelledError, get_running_loop
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from sniffio import current_async_library_cvar, thread_local
 
-from .operations import DEADLINE, SPAWN_KEPT
+from .operations import AS_COMPLETED, AWAIT, CANCEL, DEADLINE, FIRES, GATHER, SPAWN_KEPT
 from .peers import Peer
 
 if sys.version_info >= (3, 12):
@@ -25,7 +26,7 @@ else:  # as interloop does, for one loop
 
 
 TITLES = {
-    "asyncio": (SPAWN_KEPT, DEADLINE),
+    "asyncio": (SPAWN_KEPT, DEADLINE, FIRES, CANCEL, AWAIT, GATHER, AS_COMPLETED),
     "trio": (SPAWN_KEPT, DEADLINE),
 }
 """The operations that have a floor, by backend; `page.md.jinja` says what is in each."""
@@ -42,13 +43,26 @@ class _State:
 
 
 class _Handle:
-    __slots__ = ("cancelled", "native", "parent")
+    __slots__ = ("asked", "cancelled", "native", "parent")
 
     native: asyncio.Task[Any]
 
     def __init__(self, parent: object) -> None:
         self.parent = parent
         self.cancelled = False
+        self.asked = 0
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waiter = get_running_loop().create_future()  # T3
+
+        def wake(_: object) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        self.native.add_done_callback(wake)
+        yield from waiter
+        self.native.remove_done_callback(wake)
+        return self.native.result()
 
 
 def _on_asyncio() -> Peer:
@@ -75,8 +89,23 @@ def _on_asyncio() -> Peer:
             del innermost[native]
             if not native.cancelled():
                 assert native.exception() is None
+            else:
+                with suppress(CancelledError):  # G11
+                    native.exception()
             if self._last_child_ended is not None and not self._tasks:
                 self._last_child_ended.set_result(None)
+
+        def cancel(self) -> None:
+            due = []
+            for native in self._tasks:
+                handle: Any = innermost[native]
+                handle.cancelled = True  # C6
+                due.append(handle)
+            for handle in due:
+                native = handle.native
+                if not native._fut_waiter.done():  # C1
+                    handle.asked += 1
+                    native.cancel()
 
         async def __aexit__(self, *_: object) -> None:
             if self._tasks:
@@ -99,21 +128,32 @@ def _on_asyncio() -> Peer:
             innermost[task] = self
             self.requests = task.cancelling()
             self.when = loop.time() + self.delay
-            self.timer = open_deadlines
-            open_deadlines.append(self)
+            if self.delay > 0:
+                self.timer = open_deadlines
+                open_deadlines.append(self)
+            else:
+                self.expired = True
+                self.cancelled = True
+                loop.call_soon(task.cancel)
             return self
 
         async def __aexit__(self, exc_type: object, exc: object, tb: object) -> None:
             loop, task = self.loop, self.task
             assert current_task(loop) is task
-            assert exc is None
-            self.expired = self.when <= loop.time()
-            assert open_deadlines.pop() is self
+            if not self.expired:
+                assert exc is None
+                self.expired = self.when <= loop.time()
+                assert open_deadlines.pop() is self
             assert innermost[task] is self
             if self.parent is None:
                 del innermost[task]
             else:
                 innermost[task] = self.parent
+            if self.cancelled:
+                task.uncancel()
+                assert isinstance(exc, CancelledError)
+                if task.cancelling() <= self.requests:
+                    raise TimeoutError(f"deadline of {self.delay:g} s") from exc
 
     def deadline(delay: float) -> Deadline:
         name = thread_local.name or current_async_library_cvar.get()
@@ -121,7 +161,37 @@ def _on_asyncio() -> Peer:
             assert asyncio.current_task() is not None
         return Deadline(delay)
 
-    return Peer(group=Group, deadline=deadline, plain=False, asynchronous=True)
+    async def gather(coros: Sequence[Coroutine[Any, Any, Any]]) -> tuple[Any, ...]:
+        async with Group() as group:
+            tasks = [group.create_task(coro) for coro in coros]
+        return tuple(task.native.result() for task in tasks)
+
+    async def as_completed(coros: Sequence[Coroutine[Any, Any, Any]]) -> None:
+        results: list[Any] = []
+        change = asyncio.Event()
+
+        async def run(coro: Coroutine[Any, Any, Any]) -> None:
+            results.append(await coro)
+            change.set()
+
+        async with Group() as group:
+            for coro in coros:
+                group.create_task(run(coro))
+            for _ in coros:
+                if not results:
+                    change.clear()
+                    await change.wait()
+                results.pop()
+
+    return Peer(
+        group=Group,
+        cancel=lambda group: group.cancel(),
+        deadline=deadline,
+        plain=False,
+        asynchronous=True,
+        gather=gather,
+        as_completed=as_completed,
+    )
 
 
 def _on_trio() -> Peer:

@@ -20,7 +20,14 @@ DAY = 86_400.0
 # the titles of those that have a budget
 SPAWN_KEPT = "spawn and finish 100 children, handle kept"
 SPAWN_DROPPED = "spawn and finish 100 children, handle dropped"
+AWAIT = "spawn a child and await it"
 DEADLINE = "deadline"
+PLAIN_DEADLINE = "deadline, plain `with`"
+FIRES = "deadline that fires"
+CANCEL = "cancel a group of 1,000 tasks, flat"
+CANCEL_MANY = "cancel a group of 100,000 tasks, flat"
+GATHER = "gather 10"
+AS_COMPLETED = "as_completed 10"
 
 Operation: TypeAlias = Callable[[Peer, Loop], Round | None]
 """What one repetition is for that peer on that loop; `None` if the peer cannot do it."""
@@ -62,12 +69,12 @@ def lines(loop: Loop) -> Iterator[Line]:
                 size=children,
                 count=_once_if_many(children),
             )
-    yield Line("spawn a child and await it", await_task)
+    yield Line(AWAIT, await_task)
     yield Line("enter and leave an empty group", empty_group)
 
     yield Line(DEADLINE, partial(deadline, MINUTE, by_async_with))
     if by_async_with:
-        yield Line("deadline, plain `with`", partial(deadline, MINUTE, False))
+        yield Line(PLAIN_DEADLINE, partial(deadline, MINUTE, False))
     yield Line("deadline, three nested", partial(nested_deadlines, by_async_with))
     for others in (10_000, 100_000):
         yield Line(
@@ -82,7 +89,7 @@ def lines(loop: Loop) -> Iterator[Line]:
         count=10_000,
     )
     yield Line("move a deadline", reschedule)
-    yield Line("deadline that fires", partial(expire, by_async_with))
+    yield Line(FIRES, partial(expire, by_async_with))
 
     for levels, shape in ((1, "flat"), (10, "ten levels deep")):
         for tasks in (1, 1_000, 100_000) if levels == 1 else (10, 1_000, 100_000):
@@ -102,11 +109,11 @@ def lines(loop: Loop) -> Iterator[Line]:
         )
     yield Line("current_time: dispatch alone", partial(call, "current_time"))
 
-    yield Line("gather 10", partial(pattern, "gather", lambda: [nothing() for _ in range(10)]))
+    yield Line(GATHER, partial(pattern, "gather", lambda: [nothing() for _ in range(10)]))
     yield Line(
         "first of 3", partial(pattern, "first", lambda: [nothing(), wait_forever(loop), wait_forever(loop)])
     )
-    yield Line("as_completed 10", partial(pattern, "as_completed", lambda: [nothing() for _ in range(10)]))
+    yield Line(AS_COMPLETED, partial(pattern, "as_completed", lambda: [nothing() for _ in range(10)]))
 
 
 def _once_if_many(things: int) -> int | None:

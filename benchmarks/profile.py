@@ -9,11 +9,15 @@ from types import FrameType
 from typing import Any
 
 from .loops import Loop
-from .operations import Line
+from .operations import DEADLINE, SPAWN_KEPT, Line
 from .peers import Peer
 
 WARM_UP, COUNTED = 10, 20  # repetitions
 OWN = __name__.removesuffix("profile")
+
+
+PROFILED = (SPAWN_KEPT, DEADLINE)
+"""The titles of the operations of which the page shows where the bytecodes go."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .loops import Loop
 from .measure import Contender, Series, collecting_by_hand, on_one_cpu, paired
 from .operations import Line, lines
 from .peers import Peer, installed_peers
-from .profile import profile
+from .profile import PROFILED, profile
 from .results import Results
 
 
@@ -159,7 +159,7 @@ def _floor_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step]
     for line in lines(loop):
         if line.title in TITLES[loop.backend]:
             yield f"{loop.name}: floor of {line.title}", partial(measure, line)
-            if loop.name == loop.backend:  # interloop's own code is the same on uvloop
+            if line.title in PROFILED and loop.name == loop.backend:  # our code is the same on uvloop
                 yield f"{loop.name}: profile of {line.title}", partial(count, line)
 
 

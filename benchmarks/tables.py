@@ -77,7 +77,7 @@ def _operation(results: Results, loop: str, line: Line, series: Series, peers: l
 
     budget = "; ".join(
         f"≤ {limit:.2f} {against}: {verdict(ratio_met(results, loop, line.title, against, limit))}"
-        for against, limit in RATIOS[LOOP_BACKENDS[loop]].get(line.title, {}).items()
+        for against, limit in RATIOS[loop].get(line.title, {}).items()
     )
     return [line.title, *map(time, peers), ratio("native"), ratio("anyio"), budget]
 
@@ -96,7 +96,7 @@ def floors_table(results: Results) -> Table:
         for title, series in found.items():
             row = [title, loop]
             for against in ("native", "anyio"):
-                limit = RATIOS[LOOP_BACKENDS[loop]][title].get(against)
+                limit = RATIOS[loop].get(title, {}).get(against)
                 own, floor = (series.ratio(each, against) for each in ("interloop", "floor"))
                 budget = NONE if limit is None else f"≤ {limit:.2f}"
                 if limit is not None and floor is not None and limit < floor.median:

@@ -14,7 +14,7 @@ from benchmarks.loops import Loop, installed_loops
 from benchmarks.measure import Round
 from benchmarks.operations import Line, lines
 from benchmarks.peers import installed_peers
-from benchmarks.profile import profile
+from benchmarks.profile import PROFILED, profile
 
 LOOPS = list(installed_loops().values())
 LARGEST = 10_000  # larger ones take long, and are the same code
@@ -50,8 +50,9 @@ def test_floor(loop: Loop, line: Line) -> None:
     operation = line.operation(peer, loop)
     assert operation is not None
     loop.run(partial(repeat, operation, line.surroundings(peer, loop)))
-    shares = profile(line, loop, installed_peers(loop.backend)["interloop"])
-    assert sum(share.bytecodes for share in shares.values()) > 0
+    if line.title in PROFILED:
+        shares = profile(line, loop, installed_peers(loop.backend)["interloop"])
+        assert sum(share.bytecodes for share in shares.values()) > 0
 
 
 async def repeat(operation: Round, surroundings: AbstractAsyncContextManager[object]) -> None:

@@ -255,6 +255,7 @@ class AsCompleted(Generic[T]):
     __slots__ = (
         "__weakref__",
         "_change",
+        "_entered",
         "_exhausted",
         "_group",
         "_left",
@@ -278,14 +279,13 @@ class AsCompleted(Generic[T]):
         self._running = 0
         self._exhausted = False
         self._one_was_cancelled = False  # by itself, as a coroutine can end on asyncio
+        self._entered = False
         self._left = False
-        self._change: NativeEvent | None = (
-            None  # set, and replaced, whenever what an iteration looks at changes
-        )
+        self._change: NativeEvent | None = None  # what those wait for who wait for any change
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        self._change = self._new_event()
+        self._entered = True
         self._group.create_task(self._feed(), name="as_completed")
         return self
 
@@ -305,7 +305,7 @@ class AsCompleted(Generic[T]):
 
     async def __anext__(self) -> T:
         while True:
-            if self._change is None or self._left:
+            if not self._entered or self._left:
                 raise RuntimeError(
                     "as_completed() is iterated over inside `async with as_completed(...) as results:`"
                 )
@@ -315,23 +315,27 @@ class AsCompleted(Generic[T]):
                 if self._one_was_cancelled:
                     raise TaskCancelled("a coroutine given to as_completed() ended as cancelled")
                 raise StopAsyncIteration
-            await self._change.wait()
+            await self._wait_for_change()
         result = self._results.popleft()
         self._changed()
         return result
 
+    async def _wait_for_change(self) -> None:
+        if self._change is None:
+            self._change = self._new_event()
+        await self._change.wait()
+
     def _changed(self) -> None:
-        change, self._change = self._change, self._new_event()
-        assert change is not None
-        change.set()
+        if self._change is not None:
+            self._change.set()
+            self._change = None
 
     async def _feed(self) -> None:
         """Take a coroutine from the source whenever fewer than `limit` run or wait with their result."""
-        assert self._change is not None
         try:
             while True:
                 while self._running + len(self._results) >= self._limit:
-                    await self._change.wait()
+                    await self._wait_for_change()
                     if _is_cancelled():
                         return  # the block was left before this one woke
                 coro = await self._next()

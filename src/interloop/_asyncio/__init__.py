@@ -1,10 +1,12 @@
 """The asyncio backend.
 
-Theory of operation ------------------- asyncio has one means of cancellation: `Task.cancel()` throws a
-`CancelledError` into a task, once, where it is suspended, and counts the request; whoever asked takes the
-request back with `Task.uncancel()` when the `CancelledError` has reached them. Everything here is that and
-nothing else. What this package adds is to know *whom* to cancel, to do it at a moment when nothing is lost,
-and to recognise at the end of a block whose cancellation it is that arrives.
+Theory of operation
+-------------------
+asyncio has one means of cancellation: `Task.cancel()` throws a `CancelledError` into a task, once, where it
+is suspended, and counts the request; whoever asked takes the request back with `Task.uncancel()` when the
+`CancelledError` has reached them. Everything here is that and nothing else. What this package adds is to know
+*whom* to cancel, to do it at a moment when nothing is lost, and to recognise at the end of a block whose
+cancellation it is that arrives.
 
 **The tree** (`scopes.py`). Every scope (task group or deadline) knows the scope around it, `_parent`, and
 `Tree.innermost` holds the innermost one of each task. The outermost node in a child is its `Task` handle,
@@ -79,7 +81,7 @@ Which function keeps which rule:
     L3   deadlines.Deadline.__exit__, requests.Requests.in_force
     L4   deadlines.Deadline._ring, waiting.expire_overdue
     L5   abc.Deadline.reschedule, deadlines.Deadline._move
-    L6   deadlines.Deadline.__enter__, deadlines.Deadline._leave, scopes.Scope._check_owner
+    L6   deadlines.Deadline.__enter__, deadlines.Deadline._leave_out_of_order, scopes.Scope._check_owner
     L7   waiting.current_deadline
     L8   deadlines.Deadline.__exit__, deadlines.Deadline.expired
     L9   deadlines.Deadline.__enter__

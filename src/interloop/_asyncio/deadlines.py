@@ -91,11 +91,11 @@ class Deadline(Scope, abc.Deadline):
         self._asked = 0
         self._entered = True
         self._in_body = True
+        tree.innermost[task] = self
         if parent is None:
-            tree.opened(task, self)
-        else:
-            tree.innermost[task] = self
-        if parent is not None and parent._cancelled:
+            if len(tree.innermost) > tree.many:
+                tree.forget_what_ended()
+        elif parent._cancelled:
             self._be_born_cancelled(parent)
         try:
             delay = self._delay
@@ -103,7 +103,7 @@ class Deadline(Scope, abc.Deadline):
                 self._when = when = loop.time() + delay  # L9
                 if delay > 0:
                     timers = tree.timers
-                    if when < timers.set_for or timers.timer.cancelled():  # type: ignore[union-attr]
+                    if when < timers.set_for or not (timers.checking or timers.timer_stands()):
                         self._start_timer(when)
                     else:  # as `Timers.add` does
                         self._timer = new = timers.new
@@ -140,7 +140,7 @@ class Deadline(Scope, abc.Deadline):
             else:
                 timers.remove(self)
         innermost = self._tree.innermost
-        if not own_cancellation and not self._asked and innermost.get(task) is self:  # as `_leave` does
+        if not own_cancellation and not self._asked and innermost.get(task) is self:  # as `_close` does
             if self._parent is None:
                 del innermost[task]
             else:
@@ -149,7 +149,10 @@ class Deadline(Scope, abc.Deadline):
             self._task = self._parent = None  # G11
             return None
         try:
-            self._leave(task)
+            if innermost.get(task) is self:
+                self._close(task)
+            else:
+                self._leave_out_of_order(task)
             if not own_cancellation or exc is None:
                 return None
             requests = self._tree.requests
@@ -169,18 +172,20 @@ class Deadline(Scope, abc.Deadline):
         finally:
             del task, exc  # G11
 
-    def _leave(self, task: asyncio.Task[Any]) -> None:
+    def _leave_out_of_order(self, task: asyncio.Task[Any]) -> None:
+        """G9: the scopes that are open inside stay so for their owner."""
         inside = open_nodes(task, self, self._tree)[1:]
-        if inside:  # G9: they stay open for their owner
-            inside[0]._parent = self._parent
-            self._tree.requests.take_back(self, task)
-            for scope in inside:
-                if isinstance(scope, abc.TaskGroup):
-                    scope.cancel()
-            self._in_body = False
-            self._task = self._parent = None
-            raise left_out_of_order(self, inside[-1])
-        self._close(task)
+        if not inside:  # a scope around this one was left before, and has told
+            self._close(task)
+            return
+        inside[0]._parent = self._parent
+        self._tree.requests.take_back(self, task)
+        for scope in inside:
+            if isinstance(scope, abc.TaskGroup):
+                scope.cancel()
+        self._in_body = False
+        self._task = self._parent = None
+        raise left_out_of_order(self, inside[-1])
 
     def _abandon(self, adopter: object) -> None:
         self._stop_timer()

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from .._checks import refuse
-from .._children import Child
 from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_errors
 from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import shield_between, unregister_task
@@ -61,20 +60,21 @@ class TaskGroup(Owner):
     # children
 
     def _new_task(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
-        if not self._entered or self._finished():
+        if not self._in_body and (not self._entered or self._finished()):
             refuse(finished(self) if self._entered else not_entered(self), [coro])
-        try:
-            self._tree.check_here(self, call)
-        except RuntimeError as error:
-            refuse(error, [coro])
+        if asyncio._get_running_loop() is not self._tree.loop():
+            try:
+                self._tree.check_here(self, call)
+            except RuntimeError as error:
+                refuse(error, [coro])
         return Task(self)
 
     def _spawn(
-        self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+        self, task: Any, coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
     ) -> None:
-        assert isinstance(task, Task)
         tree = self._tree
-        loop = asyncio.get_running_loop()
+        loop = tree.loop()
+        assert loop is not None
         outer_starting = tree.starting
         tree.starting = coro, task, name
         try:
@@ -141,17 +141,18 @@ class TaskGroup(Owner):
                 error = errors_only(raised, CancelledError)
         except CancelledError:
             pass  # G11: the task does not keep it now that it was raised
-        for scope in reversed(left):
+        while left:
+            scope = left.pop()
             self._failed(left_open(scope, native.get_name()))
             scope._abandon(self)
-        self._child_ended(task, error)
-        last_child_ended = self._last_child_ended
-        if (
-            not (self._in_body or self._tasks)
-            and last_child_ended is not None
-            and not last_child_ended.done()
-        ):
-            last_child_ended.set_result(None)
+        if error is None and not self._background and not self._queue:  # as `_child_ended` does
+            self._ordinary -= 1
+        else:
+            self._child_ended(task, error)
+        if not (self._in_body or self._tasks):
+            last_child_ended = self._last_child_ended
+            if last_child_ended is not None and not last_child_ended.done():
+                last_child_ended.set_result(None)
 
     def _abandon(self, adopter: TaskGroup) -> None:
         self._cancel_children()

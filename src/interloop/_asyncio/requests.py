@@ -33,9 +33,11 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
+from sys import modules
 from typing import Any, ClassVar, Protocol
 
 from .privates import (
+    ANYIO,
     AnyioScope,
     anyio_cancellation,
     anyio_requests,
@@ -137,7 +139,7 @@ class Requests:
     def ours_in_force(self, task: asyncio.Task[Any]) -> Node | None:
         """The same, as seen from where `task` is: a shield of anyio hides what is around it (C8)."""
         found = None
-        here = anyio_scope(task)
+        here = anyio_scope(task) if ANYIO in modules else None
         for node in self._nodes(task):
             if here is not None and shield_between(here, node._anyio):
                 break
@@ -150,7 +152,7 @@ class Requests:
         return (
             self.ours_in_force(task) is not None
             or self._of_host(task) > settled
-            or anyio_cancellation(task) is not None
+            or (ANYIO in modules and anyio_cancellation(task) is not None)
         )
 
     def as_others_know_it(
@@ -186,25 +188,24 @@ class Requests:
 
     def deliver(self, nodes: Sequence[Node], after_a_turn: bool = False) -> None:
         """Cancel the task of each node, at once or when its next wait begins."""
-        later = [node for node in nodes if not self._delivered(node, after_a_turn)]
+        later: list[Node] = []
+        for node in nodes:
+            task = node._task_to_cancel()
+            if task is None or task.done():
+                continue
+            here = anyio_scope(task) if ANYIO in modules else None
+            if here is not None and shield_between(here, node._anyio):
+                self._after_its_step(task, self.deliver, [node], True)
+            elif can_cancel_now(task, after_a_turn):
+                self._ask(node, task)
+            else:
+                later.append(node)
         if later:
             asyncio.get_running_loop().call_soon(self.deliver, later, True)
 
-    def _delivered(self, node: Node, after_a_turn: bool) -> bool:
-        task = node._task_to_cancel()
-        if task is None or task.done():
-            return True
-        here = anyio_scope(task)
-        if here is not None and shield_between(here, node._anyio):
-            self._after_its_step(task, self.deliver, [node], True)
-            return True
-        if not can_cancel_now(task, after_a_turn):
-            return False
-        self._ask(node, task)
-        return True
-
     def _ask(self, node: Node, task: asyncio.Task[Any], *message: object) -> None:
-        self._forget(task)  # this one stands for whatever was held back
+        if self._held:
+            self._forget(task)  # this one stands for whatever was held back
         node._asked += 1
         try:
             task.cancel(*message)

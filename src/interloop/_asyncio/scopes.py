@@ -9,7 +9,7 @@ the root of a tree of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from sys import modules
 from threading import current_thread
 from typing import Any, ClassVar, NoReturn
@@ -37,7 +37,7 @@ FEW = 100
 class Tree:
     """The open scopes of one loop."""
 
-    __slots__ = ("_many", "in_shields", "innermost", "loop", "requests", "starting", "thread", "timers")
+    __slots__ = ("in_shields", "innermost", "loop", "many", "requests", "starting", "thread", "timers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # G11: the loop holds the tree, so this is no strong reference
@@ -50,20 +50,14 @@ class Tree:
         self.in_shields: set[asyncio.Task[Any]] = set()
         # an eager loop runs the first step of a task before it hands out and names the task
         self.starting: tuple[Coroutine[Any, Any, Any], Node, str | None] | None = None
+        self.many = FEW
 
-        self._many = FEW
-
-    def opened(self, task: asyncio.Task[Any], scope: Scope) -> None:
-        """`scope` is the innermost one of `task` from now on."""
-        self.innermost[task] = scope
-        if scope._parent is None and len(self.innermost) > self._many:
-            self._forget_what_ended()
-
-    def _forget_what_ended(self) -> None:
+    def forget_what_ended(self) -> None:
+        """Called where a task that is no child of ours opens its outermost scope and there are `many`."""
         for task in list(self.innermost):
             if task.done() and handle_of(task, self) is None:
                 del self.innermost[task]
-        self._many = max(FEW, 2 * len(self.innermost))
+        self.many = max(FEW, 2 * len(self.innermost))
 
     def innermost_of(self, task: asyncio.Task[Any]) -> Node | None:
         node = self.innermost.get(task)
@@ -122,9 +116,9 @@ def tree_of(loop: asyncio.AbstractEventLoop) -> Tree:
 class Node:
     """A place in the tree: the handle of a child, or a scope."""
 
-    __slots__ = ("_anyio", "_asked", "_cancelled", "_parent")
+    __slots__ = ("_asked", "_cancelled", "_parent")
 
-    _anyio: AnyioScope | None  # the innermost scope of anyio around this node (C8)
+    _anyio: AnyioScope | None = None  # the innermost scope of anyio around a scope of ours (C8)
     _asked: int  # how many requests of this node are out: `requests` says more
     _cancelled: bool  # by itself, or by a scope around it
     _parent: Any  # the node around this one, if there is one; of a handle its group
@@ -214,8 +208,9 @@ class Scope(Node):
     whoever else tries to leave it (G9).
     """
 
-    __slots__ = ("__weakref__", "_entered", "_in_body", "_settled", "_task", "_tree")
+    __slots__ = ("__weakref__", "_anyio", "_entered", "_in_body", "_settled", "_task", "_tree")
 
+    _anyio: AnyioScope | None
     _entered: bool
     _in_body: bool
     _settled: int  # the requests on the task that are older than this scope: `requests` says more
@@ -248,7 +243,9 @@ class Scope(Node):
         self._asked = 0
         self._entered = True
         self._in_body = True
-        tree.opened(task, self)
+        tree.innermost[task] = self
+        if parent is None and len(tree.innermost) > tree.many:
+            tree.forget_what_ended()
         if self._cancelled:
             self._cancelled = False
             self._cancel()  # G6
@@ -292,9 +289,12 @@ class Scope(Node):
     def _close(self, task: asyncio.Task[Any]) -> None:
         """Take this scope and what is open inside it out of the tree; what they asked is taken back (C2)."""
         tree = self._tree
-        still_open = [self] if tree.innermost.get(task) is self else open_nodes(task, self, tree)
-        for node in still_open[::-1]:
-            tree.requests.take_back(node, task)
+        still_open: Sequence[Node] = (self,)
+        if tree.innermost.get(task) is not self:
+            still_open = open_nodes(task, self, tree)[::-1]
+        for node in still_open:
+            if node._asked:
+                tree.requests.take_back(node, task)
         if still_open:  # it is in the tree, unless a scope around it was left before
             if self._parent is None:
                 del tree.innermost[task]

@@ -65,7 +65,6 @@ class Task(Node, Child[T_co]):
         self._parent = parent
         self._cancelled = False
         self._asked = 0
-        self._anyio = None
 
     @property
     def native(self) -> asyncio.Task[T_co]:
@@ -111,7 +110,8 @@ class Task(Node, Child[T_co]):
         )
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
-        return self.native
+        native = self._native
+        return self.native if isinstance(native, Queued) else native
 
     def _queue(self, coro: Coroutine[Any, Any, T_co], name: str | None) -> None:
         self._native = Queued(str(getattr(coro, "__qualname__", coro) if name is None else name))
@@ -176,6 +176,10 @@ def make_task(
 
     With a task factory of the form `(loop, coro)` it is named afterwards, and runs in a copy of `context`.
     """
+    if loop.get_task_factory() is None:
+        if context is None:
+            return loop.create_task(coro, name=name)
+        return loop.create_task(coro, name=name, context=context)
     options: dict[str, Any] = {}
     if context is not None and accepts(loop, coro, context=context):
         options["context"] = context

@@ -60,10 +60,14 @@ class Timers:
         self.checking = False
 
     def add(self, deadline: Timed, when: float) -> None:
-        if when < self.set_for or self.timer.cancelled():  # type: ignore[union-attr]  # by somebody else
+        if when < self.set_for or not (self.checking or self.timer_stands()):
             self.set_timer(when)
         deadline._timer = self.new
         self.new.append(deadline)
+
+    def timer_stands(self) -> bool:
+        """Whether nobody else has cancelled the timer. While `checking` this is seen to later (L10)."""
+        return self.timer is not None and not self.timer.cancelled()
 
     def remove(self, deadline: Timed) -> None:
         deadline._timer = None
@@ -105,7 +109,9 @@ class Timers:
 
     def _ring(self) -> None:
         # A loop whose clock is coarse, such as uvloop's of whole milliseconds, rings a little early.
-        now = max(asyncio.get_running_loop().time(), self.set_for)
+        self._ring_what_is_due(max(asyncio.get_running_loop().time(), self.set_for))
+
+    def _ring_what_is_due(self, now: float) -> None:
         self.timer = None
         self.set_for = inf
         self._sort_in_new()
@@ -150,7 +156,12 @@ class Timers:
 
     def _check(self) -> None:
         self.checking = False
-        if self.timer is not None and not self._live():
+        if self.timer is None:
+            return
+        if self._live():
+            if not self.timer_stands():
+                self._ring_what_is_due(asyncio.get_running_loop().time())
+        else:
             self.timer.cancel()
             self.timer = None
             self.set_for = inf

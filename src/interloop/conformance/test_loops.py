@@ -279,6 +279,25 @@ def test_a_timer_that_somebody_else_cancels_kills_no_deadline(later: float, othe
     run(main, WatchingLoop)
 
 
+@rule("L10", host="asyncio")
+@pytest.mark.parametrize("later", [0.5, 3.0, 7.0])
+def test_a_timer_that_is_cancelled_in_the_turn_of_the_last_deadline_kills_no_next_one(later: float) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, WatchingLoop)
+        with deadline(2):
+            pass
+        for timer in loop.timers:
+            timer.cancel()
+        began = current_time()
+        with deadline(later, suppress=True) as limit:
+            await asyncio.sleep(10)
+        assert limit.expired()
+        assert current_time() - began == later
+
+    run(main, WatchingLoop)
+
+
 class StrictAboutThePast(VirtualTimeLoop):
     """Refuses times in the past, as Pyodide's loop does; its clock goes on whenever it is read."""
 
