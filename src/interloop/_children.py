@@ -293,7 +293,7 @@ class Children(abc.TaskGroup):
             if not status._started:
                 # Its end may be what cancels this task: by SystemExit, or as the last ordinary child while
                 # this is a background task (G15).
-                await task._wait()
+                await (backend.checkpoint() if task.done() else task._wait())
         except BaseException:
             # T5: no child is left behind that nobody has a value of
             task.cancel()

@@ -208,10 +208,7 @@ class TaskGroup(Owner):
         if exc is not None or misuse is not None:
             self._cancel()
         if exc is not None:
-            if (error := errors_only(exc, CancelledError)) is None:
-                came.append(first_leaf(exc))  # type: ignore[arg-type]
-            else:
-                self._failed_in_body(error)
+            self._body_failed(exc, came)
         self._end_background()
         try:
             must_suspend = exc is None  # G13
@@ -272,10 +269,14 @@ class TaskGroup(Owner):
             scope._abandon(self)
         return left_out_of_order(self, inside[-1])
 
-    def _failed_in_body(self, error: BaseException) -> None:
-        if self._errors is None:
-            self._errors = []
-        self._errors.append(error)
+    def _body_failed(self, exc: BaseException, came: list[CancelledError]) -> None:
+        error = errors_only(exc, CancelledError)
+        if error is None:
+            came.append(first_leaf(exc))  # type: ignore[arg-type]
+        elif self._errors is None:
+            self._errors = [error]
+        else:
+            self._errors.append(error)
 
     def _error_to_raise(self) -> BaseException:
         assert self._errors

@@ -134,8 +134,8 @@ class Task(Child[T_co]):
             if self._ended is None:
                 self._ended = trio.Event()
             await self._ended.wait()
-        # T2: the end of the task may be what cancels the waiter, who is then cancelled, as on asyncio
-        await trio.lowlevel.checkpoint_if_cancelled()
+            # T2: the end of the task may be what cancels the waiter, who is then cancelled, as on asyncio
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     def _value(self) -> T_co:
         return self._returned

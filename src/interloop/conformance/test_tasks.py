@@ -231,6 +231,16 @@ async def test_a_task_that_has_ended_can_be_awaited_again_and_again() -> None:
 
 
 @rule("T2")
+async def test_the_outcome_of_a_task_that_has_ended_is_there_in_a_cancelled_scope() -> None:
+    well, given_up = await ended_well(), await ended_cancelled()
+    async with task_group() as tg:
+        tg.cancel()
+        assert await well == 42
+        with pytest.raises(TaskCancelled):
+            await given_up
+
+
+@rule("T2")
 async def test_the_result_can_be_asked_for_after_the_end() -> None:
     task = await ended_well()
     assert task.result() == 42
