@@ -292,7 +292,7 @@ class AsCompleted(Generic[T]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> bool | None:
-        if exc is None:
+        if exc is None and (self._running or not self._exhausted):
             self._group.cancel()
         try:
             return await self._group.__aexit__(exc_type, exc, tb)
@@ -338,7 +338,10 @@ class AsCompleted(Generic[T]):
                     await self._wait_for_change()
                     if _is_cancelled():
                         return  # the block was left before this one woke
-                coro = await self._next()
+                source = self._source
+                coro: Any = (
+                    await anext(source, _END) if isinstance(source, AsyncIterator) else next(source, _END)
+                )
                 if coro is _END:
                     break
                 if not is_coroutine(coro):
@@ -364,11 +367,6 @@ class AsCompleted(Generic[T]):
             self._one_was_cancelled = True
         self._running -= 1
         self._changed()
-
-    async def _next(self) -> _Coro[T]:
-        if isinstance(self._source, AsyncIterator):
-            return await anext(self._source, _END)
-        return next(self._source, _END)
 
     async def _close_source(self) -> None:
         """Close what is left of it after an early end, so that no coroutine is left un-awaited."""

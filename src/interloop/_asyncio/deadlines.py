@@ -160,7 +160,7 @@ class Deadline(Scope, abc.Deadline):
                 if is_a(exc, CancelledError) and (other := requests.as_others_know_it(task, exc)) is not None:
                     raise other  # G5
                 return None
-            errors = errors_only(exc, CancelledError)
+            errors = None if exc_type is CancelledError else errors_only(exc, CancelledError)
             if errors is None:
                 if self._suppress:
                     return True

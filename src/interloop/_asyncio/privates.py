@@ -30,6 +30,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from sys import modules
+from types import ModuleType
 from typing import Any
 from weakref import ref
 
@@ -104,13 +105,20 @@ AnyioScope = Any
 
 def anyio_scope(task: asyncio.Task[Any]) -> AnyioScope | None:
     """The innermost cancel scope of anyio around the point at which `task` is."""
-    if ANYIO not in modules:
+    global _anyio, _anyio_states
+    module = modules.get(ANYIO)
+    if module is not _anyio:
+        _anyio = module
+        # the dictionary inside the weak one: a lookup there takes half as long
+        _anyio_states = {} if module is None else module._task_states.data
+    if not _anyio_states:
         return None
-    states = modules[ANYIO]._task_states.data  # a lookup in the weak dictionary itself takes twice as long
-    if not states:
-        return None
-    state = states.get(ref(task))
+    state = _anyio_states.get(ref(task))
     return None if state is None else state.cancel_scope
+
+
+_anyio: ModuleType | None = None
+_anyio_states: dict[ref[asyncio.Task[Any]], Any] = {}
 
 
 def _scopes(innermost: AnyioScope | None) -> Iterator[AnyioScope]:
@@ -121,6 +129,8 @@ def _scopes(innermost: AnyioScope | None) -> Iterator[AnyioScope]:
 
 def shield_between(inner: AnyioScope | None, outer: AnyioScope | None) -> bool:
     """Whether a shielded scope of anyio is around `inner` (itself included) and inside `outer` (C8)."""
+    if inner is None:
+        return False
     for scope in _scopes(inner):
         if scope is outer:
             return False
@@ -131,7 +141,10 @@ def shield_between(inner: AnyioScope | None, outer: AnyioScope | None) -> bool:
 
 def anyio_cancellation(task: asyncio.Task[Any]) -> str | None:
     """The message of the cancellation of anyio that is in force where `task` is, if there is one."""
-    for scope in _scopes(anyio_scope(task)):
+    here = anyio_scope(task)
+    if here is None:
+        return None
+    for scope in _scopes(here):
         if scope._cancel_called:
             return str(scope._cancel_reason)
         if scope.shield:
@@ -141,11 +154,10 @@ def anyio_cancellation(task: asyncio.Task[Any]) -> str | None:
 
 def anyio_requests(task: asyncio.Task[Any]) -> int:
     """How many of the requests on `task` are of anyio's scopes, and will be taken back by them."""
-    return sum(
-        scope._pending_uncancellations or 0
-        for scope in _scopes(anyio_scope(task))
-        if scope._host_task is task
-    )
+    here = anyio_scope(task)
+    if here is None:
+        return 0
+    return sum(scope._pending_uncancellations or 0 for scope in _scopes(here) if scope._host_task is task)
 
 
 def is_anyio_cancellation(error: BaseException) -> bool:

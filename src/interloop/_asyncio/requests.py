@@ -108,8 +108,9 @@ class Requests:
         count = task.cancelling()
         if not count:
             return 0
-        ours = sum(node._asked for node in self._nodes(task))
-        return count - ours - anyio_requests(task)
+        for node in self._nodes(task):
+            count -= node._asked
+        return count - anyio_requests(task)
 
     def settled(self, task: asyncio.Task[Any]) -> int:
         """How many of the host's requests on `task`, which is running, were delivered before now (I3).
@@ -150,7 +151,7 @@ class Requests:
     def in_force(self, task: asyncio.Task[Any], settled: int) -> bool:
         """Whether a cancellation is in force where `task` is: of ours, of anyio's, or of the host."""
         return (
-            self.ours_in_force(task) is not None
+            (task in self._innermost and self.ours_in_force(task) is not None)
             or self._of_host(task) > settled
             or (ANYIO in modules and anyio_cancellation(task) is not None)
         )
