@@ -49,10 +49,20 @@ def is_coroutine(value: object) -> TypeGuard[Coroutine[Any, Any, Any]]:
     return type(value) is CoroutineType or isinstance(value, Coroutine)
 
 
+def name_of(value: object) -> str | None:
+    """The qualified name of a function or of its coroutine."""
+    name = getattr(value, "__qualname__", None)
+    return name if isinstance(name, str) else None
+
+
 def not_a_coroutine(value: object, call: str) -> TypeError:
     if callable(value):
-        name = getattr(value, "__qualname__", None) or safe_repr(value)
+        name = name_of(value) or safe_repr(value)
         advice = f"call the function and pass what it returns: {name}(...)"
+    elif hasattr(value, "__aiter__"):
+        advice = "iterate over it in an async function and pass a call of that"
+    elif hasattr(value, "__await__") and hasattr(value, "native"):  # a task of ours
+        advice = "it runs already: await it"
     elif hasattr(value, "__await__"):
         advice = "wrap the awaitable in an async function and pass a call of that"
     else:
@@ -74,7 +84,7 @@ def close_all(values: Iterable[object]) -> None:
 
 
 def refuse(error: BaseException, values: Iterable[object]) -> NoReturn:
-    """Close the coroutine objects among `values` and raise `error`, in the context of what that raised."""
+    """Close the coroutine objects among `values` and raise `error`, whose context is what closing raised."""
     try:
         close_all(values)
     finally:
@@ -84,10 +94,12 @@ def refuse(error: BaseException, values: Iterable[object]) -> NoReturn:
             del error, values  # G11: no cycle from the error through its traceback to this frame
 
 
-def check_child(coro: object, context: object, call: str) -> None:
+def check_child(coro: object, context: object, name: object, call: str) -> None:
     """Refuse what cannot be a child (G8, G10)."""
     if not is_coroutine(coro):
-        raise not_a_coroutine(coro, call)
+        refuse(not_a_coroutine(coro, call), coro if isinstance(coro, (list, tuple)) else ())
+    if name is not None and not isinstance(name, str):
+        refuse(TypeError(f"{call} expects a str, or None, as `name`, got {safe_repr(name)}"), [coro])
     if context is not None and not isinstance(context, Context):
         said = safe_repr(context)
         error = TypeError(f"{call} expects a contextvars.Context, or None, as `context`, got {said}")

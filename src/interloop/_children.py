@@ -19,7 +19,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from . import abc
-from ._checks import check_child, check_function, is_coroutine, refuse, safe_repr
+from ._checks import check_child, check_function, is_coroutine, name_of, refuse, safe_repr
 from ._dispatch import current_backend
 from ._error_groups import errors_only, explains_nothing, hide_frames, is_a, new_group
 from ._errors import TaskCancelled
@@ -113,8 +113,8 @@ class Children(abc.TaskGroup):
     def create_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Child[T]:
-        if type(coro) is not CoroutineType or context is not None:
-            check_child(coro, context, "create_task()")
+        if type(coro) is not CoroutineType or context is not None or name is not None:
+            check_child(coro, context, name, "create_task()")
         task = self._new_task(coro, name, "create_task()")
         try:
             if self._limit is not None and self._ordinary >= self._limit:
@@ -133,7 +133,7 @@ class Children(abc.TaskGroup):
     def create_background_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> Child[T]:
-        check_child(coro, context, "create_background_task()")
+        check_child(coro, context, name, "create_background_task()")
         task = self._new_task(coro, name, "create_background_task()")
         try:
             self._spawn(task, coro, name, context)
@@ -284,7 +284,7 @@ class Children(abc.TaskGroup):
         backend = current_backend("start()")
         status: TaskStatus[Any] = TaskStatus(backend.Event())
         coro: Any = _run(status, fn, args, backend)
-        coro.__qualname__ = getattr(fn, "__qualname__", None) or safe_repr(fn)  # trio names the task after it
+        coro.__qualname__ = name_of(fn) or safe_repr(fn)  # trio names the task after it
         task = self.create_task(coro, name=name)
         try:
             await task._out_of_queue()
@@ -316,6 +316,10 @@ class Children(abc.TaskGroup):
             )
         task.result()
         raise RuntimeError(f"{safe_repr(fn)} returned without calling task_status.started()")
+
+
+for method in (Children.create_task, Children.create_background_task, Children.start):
+    method.__qualname__ = f"TaskGroup.{method.__name__}"  # as Python's own errors call it
 
 
 @explains_nothing

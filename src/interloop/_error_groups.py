@@ -59,9 +59,14 @@ def explains_nothing(fn: F) -> F:
     return fn
 
 
+def traceback_of(error: BaseException) -> TracebackType | None:
+    """`error.__traceback__`, which its class may have hidden."""
+    return cast("TracebackType | None", _traceback.__get__(error))
+
+
 def hide_frames(error: BaseException) -> None:
     """Let the traceback begin with the first frame that is not ours; as the library outcome does."""
-    traceback: TracebackType | None = _traceback.__get__(error)
+    traceback = traceback_of(error)
     while traceback is not None and traceback.tb_next and traceback.tb_frame.f_code in _explain_nothing:
         traceback = traceback.tb_next
     _traceback.__set__(error, traceback)

@@ -12,12 +12,13 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
 )
 from math import inf
 from types import TracebackType
 from typing import Any, Generic, Never, Self, TypeVar, cast, overload
 
-from ._checks import check_positive, close_all, is_coroutine, not_a_coroutine, refuse, safe_repr
+from ._checks import check_positive, close_all, is_coroutine, name_of, not_a_coroutine, refuse, safe_repr
 from ._dispatch import current_backend
 from ._error_groups import explains_nothing, hide_frames
 from ._errors import TaskCancelled
@@ -43,10 +44,10 @@ def _check_all(coros: tuple[object, ...], call: str) -> None:
         if not is_coroutine(coro):
             if not _is_to_be_unpacked(coro):
                 refuse(not_a_coroutine(coro, call), coros)
-            error = TypeError(
-                f"{call} expects coroutine objects, got {safe_repr(coro)}; unpack it with a `*`"
-            )
-            refuse(error, [*coros, *coro] if isinstance(coro, Collection) else coros)
+            values = coro.values() if isinstance(coro, Mapping) else coro
+            how = "unpack its values with a `*`" if isinstance(coro, Mapping) else "unpack it with a `*`"
+            error = TypeError(f"{call} expects coroutine objects, got {safe_repr(coro)}; {how}")
+            refuse(error, [*coros, *values] if isinstance(values, Collection) else coros)
 
 
 def _is_to_be_unpacked(value: object) -> bool:
@@ -119,9 +120,14 @@ async def gather(*coros: _Coro[Any], limit: int | None = None) -> tuple[Any, ...
         group = task_group(limit=limit)
     except BaseException as error:
         refuse(error, coros)
+    tasks: list[Task[Any]] = []
     try:
         async with group as tg:
-            tasks = [tg.create_task(coro) for coro in coros]
+            for coro in coros:
+                try:
+                    tasks.append(tg.create_task(coro))
+                except BaseException as error:
+                    refuse(error, coros[len(tasks) :])
         return tuple(task.result() for task in tasks)
     finally:
         tasks = []  # G11: the frames of a child that fails at once know this one
@@ -188,7 +194,10 @@ async def first(*coros: _Coro[Any]) -> Any:
     async with group:
         for coro in coros:
             attempt = _Attempt(coro)
-            attempt.task = group.create_task(run(attempt), name=getattr(coro, "__qualname__", None))
+            try:
+                attempt.task = group.create_task(run(attempt), name=name_of(coro))
+            except BaseException as error:
+                refuse(error, coros[len(attempts) :])
             attempts.append(attempt)
     try:
         if results:
@@ -286,7 +295,12 @@ class AsCompleted(Generic[T]):
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         self._entered = True
-        self._group.create_task(self._feed(), name="as_completed")
+        try:
+            self._group.create_task(self._feed(), name="as_completed")
+        except BaseException as error:  # C7: of a task factory
+            await self._close_source()
+            await self._group.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     async def __aexit__(
@@ -306,6 +320,8 @@ class AsCompleted(Generic[T]):
     async def __anext__(self) -> T:
         while True:
             if not self._entered or self._left:
+                if self._made_already and not self._entered:
+                    close_all(cast("Iterator[object]", self._source))
                 raise RuntimeError(
                     "as_completed() is iterated over inside `async with as_completed(...) as results:`"
                 )
@@ -347,7 +363,10 @@ class AsCompleted(Generic[T]):
                 if not is_coroutine(coro):
                     raise not_a_coroutine(coro, "as_completed()")
                 self._running += 1
-                self._group.create_task(self._run(coro), name=getattr(coro, "__qualname__", None))
+                try:
+                    self._group.create_task(self._run(coro), name=name_of(coro))
+                except BaseException as error:
+                    refuse(error, [coro])
         except get_cancelled_exc_class():
             if _is_cancelled():
                 raise
@@ -425,18 +444,27 @@ def as_completed(
         NoAsyncContext, UnsupportedBackend: no backend runs here (D2); likewise.
     """
     got = cast(object, coros)
-    made_already = tuple(got) if isinstance(got, Collection) else ()
+    made_already: tuple[object, ...] = ()
+    if isinstance(got, Collection):
+        made_already = tuple(got.values() if isinstance(got, Mapping) else got)
     try:
         if more:
             raise TypeError(
                 f"as_completed() expects one iterable of coroutine objects, got {1 + len(more)} arguments; "
                 "put the coroutine objects in a list"
             )
+        if isinstance(got, Mapping):
+            raise TypeError(
+                f"as_completed() expects coroutine objects, got {safe_repr(got)}; pass its values()"
+            )
         if not isinstance(got, (Iterable, AsyncIterable)):
-            raise TypeError(f"as_completed() expects an iterable of coroutine objects, got {safe_repr(got)}")
+            advice = "put it in a list" if is_coroutine(got) else "call the functions and put them in a list"
+            raise TypeError(
+                f"as_completed() expects an iterable of coroutine objects, got {safe_repr(got)}; {advice}"
+            )
         _check_all(made_already, "as_completed()")
         if limit is not None:
             check_positive(limit, "as_completed(limit=)")
-        return AsCompleted(made_already if isinstance(coros, Collection) else coros, limit)
+        return AsCompleted(cast("tuple[_Coro[T], ...]", made_already) if made_already else coros, limit)
     except BaseException as error:
         refuse(error, [got, *made_already, *more])

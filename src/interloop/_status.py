@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from threading import current_thread
 from typing import Any, Generic, Protocol, TypeVar, overload
+
+from ._errors import used_from_elsewhere
 
 __all__ = ["NativeEvent", "TaskStatus"]
 
@@ -26,10 +29,11 @@ class NativeEvent(Protocol):
 class TaskStatus(Generic[V_contra]):
     """What a function that is run by `TaskGroup.start` gets as `task_status`, to say that it is ready."""
 
-    __slots__ = ("_error", "_ready_or_ended", "_started", "_value")
+    __slots__ = ("_error", "_ready_or_ended", "_started", "_thread", "_value")
 
     def __init__(self, ready_or_ended: NativeEvent) -> None:
         self._ready_or_ended = ready_or_ended
+        self._thread = current_thread()
         self._started = False
         self._value: Any = None
         self._error: BaseException | None = None
@@ -42,8 +46,17 @@ class TaskStatus(Generic[V_contra]):
         """Say that the task is ready: `TaskGroup.start` returns `value`, and the task goes on in its group.
 
         Raises:
-            RuntimeError: called a second time (T5).
+            RuntimeError: called a second time (T5), or in another thread (D5).
         """
+        here = current_thread()
+        if here is not self._thread:
+            raise used_from_elsewhere(
+                "started()",
+                self,
+                f"thread {self._thread.name!r}",
+                f"thread {here.name!r}",
+                "loop.call_soon_threadsafe() or trio.from_thread.run_sync()",
+            )
         if self._started:
             raise RuntimeError("task_status.started() was called twice; a task is ready once")
         self._started = True

@@ -14,7 +14,7 @@ from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_err
 from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import shield_between, unregister_task
 from .requests import keep, outwards
-from .scopes import Node, cancel, handle_of, open_nodes
+from .scopes import Node, cancel, handle_of, open_nodes, put_under
 from .tasks import Owner, Task, awaited_by, clear_finished_frames, make_task, no_longer_awaited_by
 from .views import NativeTaskGroup
 from .waiting import expire_overdue, turn
@@ -88,7 +88,8 @@ class TaskGroup(Owner):
             clear_finished_frames(native)
         task._native = native
         self._tasks.add(native)
-        tree.innermost.setdefault(native, task)
+        if tree.innermost.setdefault(native, task) is not task:
+            put_under(task, tree.innermost[native])
         if tree.in_shields and self._task in tree.in_shields:
             tree.in_shields.add(native)  # C5
             unregister_task(native)

@@ -146,7 +146,7 @@ def anyio_cancellation(task: asyncio.Task[Any]) -> str | None:
         return None
     for scope in _scopes(here):
         if scope._cancel_called:
-            return str(scope._cancel_reason)
+            return str(getattr(scope, "_cancel_reason", f"Cancelled by cancel scope {id(scope):x}"))
         if scope.shield:
             return None
     return None
@@ -157,7 +157,11 @@ def anyio_requests(task: asyncio.Task[Any]) -> int:
     here = anyio_scope(task)
     if here is None:
         return 0
-    return sum(scope._pending_uncancellations or 0 for scope in _scopes(here) if scope._host_task is task)
+    return sum(
+        getattr(scope, "_pending_uncancellations", 0) or 0
+        for scope in _scopes(here)
+        if scope._host_task is task
+    )
 
 
 def is_anyio_cancellation(error: BaseException) -> bool:
@@ -165,4 +169,7 @@ def is_anyio_cancellation(error: BaseException) -> bool:
 
 
 def _is_of_anyio(message: object) -> bool:
-    return isinstance(message, str) and message.startswith("Cancelled via cancel scope ")
+    # `by` before anyio 4.11
+    return isinstance(message, str) and message.startswith(
+        ("Cancelled via cancel scope ", "Cancelled by cancel scope ")
+    )

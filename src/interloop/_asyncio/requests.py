@@ -26,6 +26,9 @@ This is the program that would lose its item otherwise:
 
     with deadline(0):
         item = await queue.get()    # woken in the turn in which the deadline expires
+
+Tasks that wake each other in every turn are never seen at a wait that is open. After `PATIENCE` turns they
+are cancelled as `Task.cancel()` does it.
 """
 
 from __future__ import annotations
@@ -48,6 +51,8 @@ from .privates import (
     shield_between,
 )
 
+PATIENCE = 100  # turns of the loop
+
 
 class Node(Protocol):
     """What the ledger knows of a node of the tree."""
@@ -68,10 +73,11 @@ class Node(Protocol):
 class _Held:
     """What is held back of the requests on one task."""
 
-    __slots__ = ("cancellation", "delivery", "settled")
+    __slots__ = ("cancellation", "delivery", "settled", "turns")
 
     def __init__(self, settled: int) -> None:
         self.settled = settled
+        self.turns = 0  # in which the task was found at no open wait
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
         self.delivery: asyncio.Handle | None = None  # none while a shield of anyio goes on
 
@@ -187,8 +193,12 @@ class Requests:
 
     # delivered
 
-    def deliver(self, nodes: Sequence[Node], after_a_turn: bool = False) -> None:
-        """Cancel the task of each node, at once or when its next wait begins."""
+    def deliver(self, nodes: Sequence[Node], turns: int = 0) -> None:
+        """Cancel the task of each node, at once or when its next wait begins.
+
+        Args:
+            turns: of the loop, in which none of them was found at an open wait.
+        """
         later: list[Node] = []
         for node in nodes:
             task = node._task_to_cancel()
@@ -196,13 +206,13 @@ class Requests:
                 continue
             here = anyio_scope(task) if ANYIO in modules else None
             if here is not None and shield_between(here, node._anyio):
-                self._after_its_step(task, self.deliver, [node], True)
-            elif can_cancel_now(task, after_a_turn):
+                self._after_its_step(task, self.deliver, [node], 1)
+            elif turns > PATIENCE or can_cancel_now(task, after_a_turn=turns > 0):
                 self._ask(node, task)
             else:
                 later.append(node)
         if later:
-            asyncio.get_running_loop().call_soon(self.deliver, later, True)
+            asyncio.get_running_loop().call_soon(self.deliver, later, turns + 1)
 
     def _ask(self, node: Node, task: asyncio.Task[Any], *message: object) -> None:
         if self._held:
@@ -263,7 +273,8 @@ class Requests:
         ours = self.ours_in_force(task)
         if not of_host and ours is None:
             self._after_its_step(task, self._look_again, task)
-        elif not can_cancel_now(task, after_a_turn=True):
+        elif held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
+            held.turns += 1
             held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
         else:
             message = () if held.cancellation is None else held.cancellation.args[:1]

@@ -167,6 +167,17 @@ def handle_of(task: asyncio.Task[Any], tree: Tree) -> Node | None:
     return next((node for node in outwards(tree.innermost.get(task)) if node._is_task), None)
 
 
+def put_under(handle: Node, innermost: Node) -> None:
+    """Let what a child has opened in its eager first step be inside of the child.
+
+    It is already, unless a task factory has put the child's coroutine into one of its own (C7): so nobody
+    knew during that step whose the task is.
+    """
+    *_, outermost = outwards(innermost)
+    if outermost is not handle:
+        outermost._parent = handle
+
+
 def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
     """Mark `scope`, which is open in `task`, and all that is inside it as cancelled (C6); deliver that."""
     innermost = tree.innermost

@@ -11,8 +11,9 @@ from contextvars import Context
 from inspect import signature
 from typing import Any, ClassVar, TypeVar
 
+from .._checks import name_of, safe_repr
 from .._children import Child, Children
-from .._error_groups import errors_only
+from .._error_groups import errors_only, traceback_of
 from .privates import can_cancel_now, current_task
 from .scopes import Node, Scope, cancel
 
@@ -71,12 +72,14 @@ class Task(Node, Child[T_co]):
         native = self._native
         if not isinstance(native, Queued):
             return native
-        if native.starting is None:
-            raise RuntimeError(
-                f"{self!r} is waiting for a slot of its group's limit, so it has no native task yet"
-            )
-        tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
-        return next(task for task in tasks if task.get_coro() is native.starting)
+        if native.starting is not None:
+            tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
+            for task in tasks:
+                if task.get_coro() is native.starting:
+                    return task
+        raise RuntimeError(
+            f"{self!r} is waiting for a slot of its group's limit, so it has no native task yet"
+        )
 
     def done(self) -> bool:
         return self._native.done()
@@ -114,7 +117,7 @@ class Task(Node, Child[T_co]):
         return self.native if isinstance(native, Queued) else native
 
     def _queue(self, coro: Coroutine[Any, Any, T_co], name: str | None) -> None:
-        self._native = Queued(str(getattr(coro, "__qualname__", coro) if name is None else name))
+        self._native = Queued(name or name_of(coro) or safe_repr(coro))
 
     def _leave_queue(self, coro: Coroutine[Any, Any, T_co]) -> None:
         assert isinstance(self._native, Queued)
@@ -210,9 +213,10 @@ def clear_finished_frames(task: asyncio.Task[Any]) -> None:
     knows the task, up to Python 3.13.1.
     """
     error = None if task.cancelled() else task.exception()
-    if error is not None and error.__traceback__ is not None:
+    traceback = None if error is None else traceback_of(error)
+    if traceback is not None:
         caller = sys._getframe(1)
-        frame = error.__traceback__.tb_frame.f_back
+        frame = traceback.tb_frame.f_back
         while frame is not None and frame is not caller:
             if frame.f_code is CREATE_TASK:
                 with suppress(RuntimeError):  # of one that runs, where the error has an odd traceback

@@ -26,7 +26,7 @@ class NativeTaskGroup(asyncio.TaskGroup):
     def create_task(  # type: ignore[override, unused-ignore]  # typeshed admits generators, which asyncio refuses
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
     ) -> asyncio.Task[T]:
-        check_child(coro, context, "create_task()")
+        check_child(coro, context, None, "create_task()")
         task = self._group._new_task(coro, name, "create_task()")
         self._group._start(task, coro, name, context)  # as a nursery, it knows no limit
         native: asyncio.Task[T] = task.native

@@ -13,7 +13,7 @@ import trio
 from trio import CancelScope
 from trio.lowlevel import checkpoint_if_cancelled
 
-from .._checks import refuse
+from .._checks import name_of, refuse, safe_repr
 from .._children import Child
 from .._error_groups import errors_only, exceptions_in, first_leaf, is_a, same_errors
 from .._errors import finished, left_out_of_order, not_entered
@@ -76,8 +76,8 @@ class TaskGroup(Owner):
             refuse(self._elsewhere(self, call), [coro])  # D5
         if name is None:
             # as trio names a task after its function
-            name = getattr(coro, "__qualname__", None) or repr(coro)
-        return Task(self, str(name))
+            name = name_of(coro) or safe_repr(coro)
+        return Task(self, name)
 
     def _spawn(
         self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None

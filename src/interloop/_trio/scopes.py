@@ -20,8 +20,10 @@ from .._errors import (
     entered_under_another_library,
     left_in_another_task,
     not_open,
+    outside_of_tasks,
     used_from_elsewhere,
 )
+from .privates import is_in_callback
 
 if TYPE_CHECKING:
     from trio.lowlevel import Task
@@ -77,10 +79,13 @@ class Scope(ABC):
         if self._entered:
             raise already_entered(self)
         try:
-            return current_task()
+            task = current_task()
         except RuntimeError:
             here = current_backend_name("entering a scope")
             raise entered_under_another_library(self, "trio", here) from None
+        if is_in_callback(task):
+            raise outside_of_tasks(self)
+        return task
 
     def _opened(self, task: Task) -> None:
         """It is open natively now."""

@@ -26,6 +26,7 @@ from interloop import (
     as_completed,
     checkpoint,
     current_deadline,
+    current_time,
     deadline,
     first,
     gather,
@@ -36,7 +37,7 @@ from interloop import (
     task_group,
 )
 from interloop.conformance import rule
-from interloop.conformance._helpers import clean_up, fail, note_the_end, settle
+from interloop.conformance._helpers import asyncio_inside_trio, clean_up, fail, leaves, note_the_end, settle
 
 
 class Misbehaved(Exception):
@@ -80,8 +81,8 @@ def is_told(error: BaseException, caught: BaseException) -> bool:
     told = nodes(caught)
     if any(type(node) in (Misbehaved, TypeError) for node in told):
         return True
-    leaves = [node for node in nodes(error) if not issubclass(type(node), BaseExceptionGroup)]
-    errors = [leaf for leaf in leaves if not issubclass(type(leaf), get_cancelled_exc_class())]
+    errors = [node for node in nodes(error) if not issubclass(type(node), BaseExceptionGroup)]
+    errors = [leaf for leaf in errors if not issubclass(type(leaf), get_cancelled_exc_class())]
     return all(any(error is node for node in told) for error in errors)
 
 
@@ -837,6 +838,144 @@ async def test_a_factory_that_raises_in_create_task_leaves_nothing_behind(make: 
                     assert getcoroutinestate(coro) == CORO_CLOSED
         await tg.create_task(checkpoint())  # the slot is free
     assert asyncio.all_tasks() == before
+
+
+@rule("C7", "P1", "P2", "P3", only="asyncio")
+@pytest.mark.parametrize("fails_at", [1, 2, 3, 4])
+@pytest.mark.parametrize("pattern", ["gather", "first", "as_completed"])
+async def test_a_factory_that_raises_in_a_pattern_leaves_no_coroutine_behind(
+    pattern: str, fails_at: int
+) -> None:
+    async def as_they_come() -> None:
+        async with as_completed(coros) as results:
+            async for _ in results:
+                pass
+
+    coros = [sleep_forever() for _ in range(4)]
+    with task_factory(FailingFactory(fails_at)), pytest.raises(ExceptionGroup) as caught:
+        if pattern == "gather":
+            await gather(*coros)
+        elif pattern == "first":
+            await first(*coros)
+        else:
+            await as_they_come()
+    assert isinstance(leaves(caught.value)[0], Misbehaved)
+    assert all(getcoroutinestate(coro) == CORO_CLOSED for coro in coros)
+
+
+def traced_and_eager(loop: Any, coro: Any, **kwargs: Any) -> Any:
+    """Puts the coroutine into one of its own, as tracers do, and takes its first step at once."""
+
+    async def traced() -> Any:
+        return await coro
+
+    options: dict[str, Any] = {**kwargs, "eager_start": True}
+    return asyncio.Task(traced(), loop=loop, **options)
+
+
+@rule("C7", "C6", "G6", only="asyncio")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no task is eager")
+@pytest.mark.parametrize("when", [1, 3], ids=["with-a-scope-open", "with-none-left-open"])
+@pytest.mark.parametrize("how", ["its-group", "itself", "a-deadline"])
+async def test_a_child_whose_coroutine_an_eager_factory_wraps_can_be_cancelled(
+    how: str, when: int, tick: float
+) -> None:
+    if asyncio_inside_trio():
+        pytest.skip("trio-asyncio's tasks take no step at once")
+    ended: list[str] = []
+
+    async def child() -> None:
+        with deadline(20 * tick):
+            async with task_group() as inner:
+                inner.create_task(note_the_end(ended, "grandchild"))
+                await sleep(2 * tick)
+                inner.cancel()
+        await note_the_end(ended)
+
+    with task_factory(traced_and_eager), deadline(10 * tick, suppress=True) as limit:
+        async with task_group() as tg:
+            task = tg.create_task(child())
+            await sleep(when * tick)
+            if how == "its-group":
+                tg.cancel()
+            elif how == "itself":
+                task.cancel()
+            else:
+                limit.reschedule(current_time())
+    assert task.cancelled()
+    assert ended == (["grandchild"] if when == 1 else ["grandchild", "child"])
+    assert limit.expired() == (how == "a-deadline")
+
+
+class HidesItsTraceback(Exception):
+    @property
+    def __traceback__(self) -> Any:  # type: ignore[override]
+        raise Misbehaved
+
+
+@rule("C7")
+async def test_an_error_that_hides_its_traceback_is_raised_all_the_same() -> None:
+    error = HidesItsTraceback()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.create_task(fail(error))
+    assert leaves(caught.value) == [error]
+
+
+class OddFunction:
+    """An async function without a name that could be shown."""
+
+    def __init__(self) -> None:
+        self.__qualname__: Any = 5
+
+    def __call__(self, *, task_status: TaskStatus[int]) -> Coroutine[Any, Any, None]:
+        async def serve() -> None:
+            task_status.started(42)
+
+        return serve()
+
+    def __repr__(self) -> str:
+        raise Misbehaved
+
+
+class Nameless(Coroutine[Any, Any, int]):
+    """A coroutine object without a name, and without a `repr`."""
+
+    def __init__(self) -> None:
+        self._coro = answer()
+
+    def send(self, value: Any) -> Any:
+        return self._coro.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coro.throw(*error)
+
+    def close(self) -> None:
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, Any, int]:
+        return self._coro.__await__()
+
+    def __repr__(self) -> str:
+        raise Misbehaved
+
+
+async def answer() -> int:
+    await checkpoint()
+    return 42
+
+
+@rule("C7", "G10", "G14", "T5")
+async def test_functions_and_coroutines_that_cannot_be_named_run_as_any_others() -> None:
+    async with task_group(limit=1) as tg:
+        tasks = [tg.create_task(Nameless()) for _ in range(2)]
+        assert all(isinstance(task.get_name(), str) for task in tasks)
+        assert await tg.start(OddFunction()) == 42
+    assert [task.result() for task in tasks] == [42, 42]
+    assert await gather(Nameless(), Nameless()) == (42, 42)
+    assert await first(Nameless()) == 42
+    async with as_completed([Nameless()]) as results:
+        assert [result async for result in results] == [42]
 
 
 @rule("C7", "G14", only="asyncio")

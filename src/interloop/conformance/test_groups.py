@@ -1464,10 +1464,10 @@ async def test_an_awaitable_that_is_no_coroutine_is_refused_with_the_advice_to_w
 
 
 @rule("G8")
-async def test_a_task_is_refused_with_the_advice_to_wrap_it() -> None:
+async def test_a_task_is_refused_with_the_advice_to_await_it() -> None:
     async with task_group() as tg:
         task = tg.create_task(checkpoint(), name="spare")
-        with pytest.raises(TypeError, match="got <Task 'spare'.*wrap the awaitable"):
+        with pytest.raises(TypeError, match="got <Task 'spare'.*it runs already: await it"):
             tg.create_task(task)  # type: ignore[arg-type]
 
 

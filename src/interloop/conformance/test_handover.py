@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 import pytest
 
 from interloop import (
+    Task,
     TaskGroup,
     as_completed,
     checkpoint,
@@ -36,6 +37,7 @@ from interloop.conformance import rule
 from interloop.conformance._helpers import (
     Inside,
     asyncio_inside_trio,
+    fail_when_cancelled,
     needs_anyio,
     note_the_end,
     settle,
@@ -802,3 +804,69 @@ def cancel_current_task(message: str | None = None) -> None:
     task = asyncio.current_task()
     assert task is not None
     task.cancel(message)
+
+
+# Tasks that never pause
+
+
+async def exchange() -> None:
+    """Two tasks that wake each other in every turn."""
+    queue: asyncio.Queue[int] = asyncio.Queue(1)
+
+    async def give() -> None:
+        while True:
+            await queue.put(1)
+
+    async def take() -> None:
+        while True:
+            await queue.get()
+
+    await asyncio.gather(give(), take())
+
+
+async def take_from_one_who_does_not_pause() -> None:
+    queue: asyncio.Queue[int] = asyncio.Queue(1)
+
+    async def give() -> None:
+        while True:
+            await queue.put(1)
+            await asyncio.sleep(0)
+
+    giver = asyncio.create_task(give())
+    try:
+        while True:
+            await queue.get()
+    finally:
+        giver.cancel()
+
+
+@rule("C6", "C1", only="asyncio")
+@pytest.mark.parametrize("work", [exchange, take_from_one_who_does_not_pause], ids=lambda work: work.__name__)
+@pytest.mark.parametrize("how", ["its-group", "itself", "a-deadline", "held-back"])
+async def test_a_cancellation_reaches_tasks_that_never_pause(
+    work: Callable[[], Coroutine[Any, Any, None]], how: str
+) -> None:
+    async def held_back() -> None:
+        async with task_group() as inner:  # its error holds back the cancellation, while the work goes on
+            inner.create_task(fail_when_cancelled(ValueError()))
+            await sleep_forever()
+
+    async def body() -> None:
+        if how == "held-back":
+            with suppress(ExceptionGroup):
+                await held_back()
+        await work()
+
+    tasks: list[Task[None]] = []
+    with deadline(1000, suppress=True) as limit:
+        async with task_group() as tg:
+            tasks.append(tg.create_task(body()))
+            for _ in range(10):
+                await checkpoint()
+            if how == "itself":
+                tasks[0].cancel()
+            elif how == "a-deadline":
+                limit.reschedule(current_time())
+            else:
+                tg.cancel()
+    assert tasks[0].cancelled()

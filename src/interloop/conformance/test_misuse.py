@@ -23,11 +23,13 @@ from interloop import (
     Task,
     TaskGroup,
     TaskStatus,
+    as_completed,
     checkpoint,
     current_backend,
     current_deadline,
     current_time,
     deadline,
+    first,
     gather,
     sleep,
     sleep_forever,
@@ -990,3 +992,120 @@ async def test_a_timeout_after_reschedule_says_the_time_that_it_was_moved_to(tic
             limit.reschedule(when)
             await sleep_forever()
     assert f"deadline at {when:g} s" in str(caught.value)
+
+
+# What a beginner passes
+
+
+@rule("T5", "D5")
+async def test_started_from_another_thread_is_refused_and_harms_nobody() -> None:
+    refused: list[BaseException] = []
+
+    async def serve(*, task_status: TaskStatus[int]) -> None:
+        def say_it_is_ready() -> None:
+            try:
+                task_status.started(1)
+            except RuntimeError as error:
+                refused.append(error)
+
+        thread = threading.Thread(target=say_it_is_ready, name="a worker")
+        thread.start()
+        thread.join()
+        await checkpoint()
+        task_status.started(2)
+
+    async with task_group() as tg:
+        assert await tg.start(serve) == 2
+    assert "from thread 'a worker'" in str(refused[0])
+    assert f"belongs to thread {threading.current_thread().name!r}" in str(refused[0])
+    assert "call_soon_threadsafe" in str(refused[0])
+
+
+@rule("G9", "L6", only="trio")
+@pytest.mark.parametrize(
+    "enter", [lambda: deadline(1).__enter__(), lambda: task_group().__aenter__().send(None)]
+)
+async def test_a_scope_cannot_be_entered_in_a_callback_of_trio(enter: Callable[[], object]) -> None:
+    import trio
+
+    refused: list[BaseException] = []
+
+    def callback() -> None:
+        try:
+            enter()
+        except BaseException as error:
+            refused.append(error)
+
+    trio.lowlevel.current_trio_token().run_sync_soon(callback)
+    await until(lambda: refused)
+    assert isinstance(refused[0], RuntimeError)
+    assert "must be used inside a task" in str(refused[0])
+
+
+@rule("G8", "G10")
+@pytest.mark.parametrize("create", ["create_task", "create_background_task"])
+@pytest.mark.parametrize("limit", [None, 1])
+async def test_a_name_that_is_no_string_is_refused_and_the_coroutine_closed(
+    limit: int | None, create: str
+) -> None:
+    coro = sleep_forever()
+    async with task_group(limit=limit) as tg:
+        if limit:
+            tg.create_task(checkpoint())
+        with pytest.raises(TypeError, match=rf"{create}\(\) expects a str, or None, as `name`, got 5"):
+            getattr(tg, create)(coro, name=5)
+    assert getcoroutinestate(coro) == CORO_CLOSED
+
+
+@rule("G8")
+async def test_a_list_of_coroutines_is_no_child_and_is_closed() -> None:
+    coros = [checkpoint(), checkpoint()]
+    async with task_group() as tg:
+        with pytest.raises(TypeError, match="expects a coroutine object, got \\["):
+            tg.create_task(coros)  # type: ignore[arg-type]
+    assert all(getcoroutinestate(coro) == CORO_CLOSED for coro in coros)
+
+
+@rule("G8")
+async def test_an_async_generator_is_refused_with_the_advice_to_iterate_over_it() -> None:
+    async def numbers() -> AsyncGenerator[int]:
+        yield 1
+
+    async with task_group() as tg:
+        with pytest.raises(TypeError, match="iterate over it in an async function"):
+            tg.create_task(numbers())  # type: ignore[arg-type]
+
+
+@rule("P1", "P2", "P3")
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda coros: gather(coros).send(None), r"unpack its values with a `\*`"),
+        (lambda coros: first(coros).send(None), r"unpack its values with a `\*`"),
+        (as_completed, r"pass its values\(\)"),
+    ],
+    ids=["gather", "first", "as_completed"],
+)
+async def test_the_coroutines_in_a_dict_are_closed(call: Callable[[Any], object], advice: str) -> None:
+    coros = {"one": checkpoint(), "two": checkpoint()}
+    with pytest.raises(TypeError, match=advice):
+        call(coros)
+    assert all(getcoroutinestate(coro) == CORO_CLOSED for coro in coros.values())
+
+
+@rule("P3")
+async def test_iterating_without_the_block_closes_the_coroutines() -> None:
+    coro = checkpoint()
+    with pytest.raises(RuntimeError, match="inside `async with as_completed"):
+        async for _ in as_completed([coro]):
+            pass
+    assert getcoroutinestate(coro) == CORO_CLOSED
+
+
+@rule("G8")
+async def test_pythons_own_errors_name_the_public_class() -> None:
+    coro = checkpoint()
+    async with task_group() as tg:
+        with pytest.raises(TypeError, match=r"^TaskGroup\.create_task\(\)"):
+            tg.create_task(coro, 1)  # type: ignore[call-arg, arg-type]
+    coro.close()
