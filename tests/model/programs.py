@@ -891,6 +891,8 @@ class Author:
         inside = replace(around, anyio_scopes=scopes, depth=place.depth).in_native_task(
             native=not of_anyio or around.left, anyio=of_anyio, caught=around.caught
         )
+        if of_anyio and around.native:
+            inside = replace(inside, prompt=True)
         child = self._new_id()
         body = self._fresh_body(inside)
         # asyncio's groups cancel a child that has not begun, which then never does
