@@ -162,9 +162,7 @@ class Requests:
             or (ANYIO in modules and anyio_cancellation(task) is not None)
         )
 
-    def as_others_know_it(
-        self, task: asyncio.Task[Any], error: BaseException | None
-    ) -> CancelledError | None:
+    def as_others_know_it(self, task: asyncio.Task[Any], error: BaseException) -> CancelledError | None:
         """The cancellation to raise out of a scope of ours in the place of `error`, if that may not pass.
 
         A scope of anyio knows its own by the message on it (N5).
@@ -173,7 +171,7 @@ class Requests:
         message = anyio_cancellation(task)
         if message is None:
             return None if held is None else held.cancellation
-        if error is not None and error.args[:1] == (message,):
+        if error.args[:1] == (message,):
             return None
         return CancelledError(message)
 
@@ -183,7 +181,6 @@ class Requests:
         """A scope that is left takes back what it asked (C2)."""
         for _ in range(node._asked):
             task.uncancel()
-        node._asked = 0
 
     def _forget(self, task: asyncio.Task[Any]) -> _Held | None:
         held = self._held.pop(task, None)

@@ -37,7 +37,15 @@ from interloop import (
     task_group,
 )
 from interloop.conformance import rule
-from interloop.conformance._helpers import asyncio_inside_trio, clean_up, fail, leaves, note_the_end, settle
+from interloop.conformance._helpers import (
+    asyncio_inside_trio,
+    clean_up,
+    fail,
+    leaves,
+    note_the_end,
+    settle,
+    until,
+)
 
 
 class Misbehaved(Exception):
@@ -907,6 +915,55 @@ async def test_a_child_whose_coroutine_an_eager_factory_wraps_can_be_cancelled(
     assert limit.expired() == (how == "a-deadline")
 
 
+class Nameless(Coroutine[Any, Any, int]):
+    """A coroutine object without a name, and without a `repr`."""
+
+    def __init__(self) -> None:
+        self._coro = answer()
+
+    def send(self, value: Any) -> Any:
+        return self._coro.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coro.throw(*error)
+
+    def close(self) -> None:
+        self._coro.close()
+
+    def __await__(self) -> Generator[Any, Any, int]:
+        return self._coro.__await__()
+
+    def __repr__(self) -> str:
+        raise Misbehaved
+
+
+class Opaque(Nameless):
+    """A coroutine object of which nobody can tell whether it runs, as those of Cython once were."""
+
+    def __init__(self, coro: Coroutine[Any, Any, int]) -> None:
+        self._coro = coro
+
+
+@rule("C7", "C6", only="asyncio")
+async def test_a_coroutine_that_cannot_be_looked_into_is_cancelled_in_a_few_turns() -> None:
+    steps = 0
+
+    async def work() -> int:
+        nonlocal steps
+        while True:
+            await checkpoint()
+            steps += 1
+
+    async with task_group() as tg:
+        task = tg.create_task(Opaque(work()))
+        await settle()
+        begun = steps
+        task.cancel()
+        await until(task.done)
+    assert task.cancelled()
+    assert steps - begun < 5
+
+
 class HidesItsTraceback(Exception):
     @property
     def __traceback__(self) -> Any:  # type: ignore[override]
@@ -933,28 +990,6 @@ class OddFunction:
             task_status.started(42)
 
         return serve()
-
-    def __repr__(self) -> str:
-        raise Misbehaved
-
-
-class Nameless(Coroutine[Any, Any, int]):
-    """A coroutine object without a name, and without a `repr`."""
-
-    def __init__(self) -> None:
-        self._coro = answer()
-
-    def send(self, value: Any) -> Any:
-        return self._coro.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        return self._coro.throw(*error)
-
-    def close(self) -> None:
-        self._coro.close()
-
-    def __await__(self) -> Generator[Any, Any, int]:
-        return self._coro.__await__()
 
     def __repr__(self) -> str:
         raise Misbehaved

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -1298,3 +1299,23 @@ def cancel_this_task(message: str | None = None) -> None:
     task = asyncio.current_task()
     assert task is not None
     task.cancel(message)
+
+
+@needs_anyio
+@rule("C4", "N5", only="asyncio")
+async def test_a_shield_keeps_one_of_the_cancellations_that_anyio_throws_in_every_turn() -> None:
+    import anyio
+
+    kept: list[int] = []
+
+    async def work() -> None:
+        for _ in range(100):
+            await checkpoint()
+        kept.append(sum(type(one) is asyncio.CancelledError for one in gc.get_objects()))
+
+    gc.collect()
+    before = sum(type(one) is asyncio.CancelledError for one in gc.get_objects())
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await shield(work())
+    assert kept[0] - before < 10
