@@ -11,8 +11,11 @@ from __future__ import annotations
 import pytest
 
 from interloop._asyncio.requests import Requests
+from interloop.conformance import rule
 
 from .exploring import ALPHABETS, explore, missing
+
+pytestmark = rule("C5", host="asyncio")  # the mutants of `requests.py` are judged by these tests too
 
 
 @pytest.mark.parametrize("name", ALPHABETS)

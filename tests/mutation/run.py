@@ -30,6 +30,7 @@ from .mutants import Mutant, mutants
 PACKAGE = Path(interloop.__file__).parent
 SUITE = Path(interloop.conformance.__file__).parent
 TIMERS = Path(__file__).parents[1] / "test_timers.py"  # what a timer costs is no matter of the contract
+LEDGER = Path(__file__).parents[1] / "ledger"  # every sequence of acts on one task
 LIST = Path(__file__).with_name("survivors.toml")
 HARNESS = {SUITE, PACKAGE / "testing"}  # what judges is not judged
 
@@ -162,7 +163,7 @@ def judge(found: list[Mutant], rules: list[str], results: Results, console: Cons
             progress.update(bar, advance=1, description=path_of(verdict.mutant))
             progress.refresh()
 
-        suite = [str(SUITE), str(TIMERS), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}"]
+        suite = [str(SUITE), str(TIMERS), str(LEDGER), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}"]
         suite += [f"--host={host}" for host in ON if not HOSTS[host].missing()]
         suite += [f"--rule={rule}" for rule in rules]
         suite += [f"--ignore={SUITE / 'test_plugins.py'}"]  # it runs pytest in other processes
