@@ -117,15 +117,10 @@ class Children(abc.TaskGroup):
             check_child(coro, context, name, "create_task()")
         task = self._new_task(coro, name, "create_task()")
         try:
-            if self._limit is not None and self._ordinary >= self._limit:
+            if self._limit is None or self._ordinary < self._limit:
+                self._start(task, coro, name, context)
+            else:
                 self._enqueue(task, coro, name, context)
-                return task
-            self._ordinary += 1  # as `_start` does, whose call would be some percent of a child
-            try:
-                self._spawn(task, coro, name, context)
-            except BaseException as error:
-                self._ordinary -= 1
-                refuse(error, [coro])
             return task
         finally:
             del task  # G11: the frames of a child that fails at once know this one; likewise below

@@ -146,10 +146,7 @@ class TaskGroup(Owner):
             scope = left.pop()
             self._failed(left_open(scope, native.get_name()))
             scope._abandon(self)
-        if error is None and not self._background and not self._queue:  # as `_child_ended` does
-            self._ordinary -= 1
-        else:
-            self._child_ended(task, error)
+        self._child_ended(task, error)
         if not (self._in_body or self._tasks):
             last_child_ended = self._last_child_ended
             if last_child_ended is not None and not last_child_ended.done():
