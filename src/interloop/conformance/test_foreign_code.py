@@ -549,6 +549,52 @@ async def test_the_work_for_a_deep_group_grows_with_its_depth_and_not_with_the_s
     assert calls[1] <= 5 * calls[0] + 50
 
 
+class SplitsWrongly(BaseExceptionGroup[BaseException]):
+    how = ""
+
+    def split(self, matches: Any, /) -> Any:
+        errors = [error for error in self.exceptions if not isinstance(error, asyncio.CancelledError)]
+        match self.how:
+            case "loses-one":
+                return None, ExceptionGroup(self.message, errors[1:])  # type: ignore[type-var]
+            case "keeps-the-cancellation":
+                return None, self
+            case "returns-others":
+                return None, ExceptionGroup(self.message, [ValueError() for _ in errors])
+            case "loses-all":
+                return self, None
+            case "is-nested-too-deeply":
+                raise RecursionError
+            case _:
+                raise Misbehaved
+
+
+@rule("C7", "G4", only="asyncio")
+@pytest.mark.parametrize(
+    ("how", "failure"),
+    [
+        ("loses-one", RuntimeError),
+        ("keeps-the-cancellation", RuntimeError),
+        ("returns-others", RuntimeError),
+        ("loses-all", RuntimeError),
+        ("raises", Misbehaved),
+        ("is-nested-too-deeply", None),
+    ],
+)
+async def test_a_group_that_splits_wrongly_loses_no_error_and_the_failure_is_told(
+    how: str, failure: type[Exception] | None
+) -> None:
+    errors = [LookupError(), OSError()]
+    group = SplitsWrongly("odd", [asyncio.CancelledError(), *errors])
+    group.how = how
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.create_task(fail(group))
+    found = leaves(caught.value)
+    assert found[:2] == errors
+    assert [type(error) for error in found[2:]] == ([] if failure is None else [failure])
+
+
 # Coroutines
 
 
