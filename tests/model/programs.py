@@ -891,7 +891,7 @@ class Author:
         inside = replace(around, anyio_scopes=scopes, depth=place.depth).in_native_task(
             native=not of_anyio or around.left, anyio=of_anyio, caught=around.caught
         )
-        if of_anyio and around.native:
+        if of_anyio and (around.native or around.hidden):
             inside = replace(inside, prompt=True)
         child = self._new_id()
         body = self._fresh_body(inside)

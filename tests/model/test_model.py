@@ -40,9 +40,9 @@ planned (`PLANS`). Left out besides, where a cancellation that is not interloop'
 - Waiting in clean-up inside a scope of asyncio's that is inside one of anyio's (`Place.native_in_anyio`):
   asyncio's, seeing a second request, lets its own cancellation pass, and anyio's knows its own by the
   message only.
-- A native cancellation around anyio's shields: it goes through those. Nor around an anyio group whose
-  children take their time to end (`Place.prompt`): from then on that group is shielded, so a scope of ours
-  that is cancelled meanwhile is not noticed before the native scope has been left.
+- A native cancellation around anyio's shields: it goes through those. Nor a foreign scope around an anyio
+  group whose children take their time to end (`Place.prompt`): once it is cancelled that group is shielded,
+  so a scope of ours that is cancelled meanwhile is not noticed before the foreign scope has been left.
 - Errors that meet a cancellation in native tasks that are waited for and in anyio's groups: they lose it
   (`Place.prompt`). Errors out of `asyncio.TaskGroup` before 3.13: it leaves a request behind.
 - Before 3.12, `wait_for` around what delays its end or inside anyio's scopes: cancelled a second time it
