@@ -163,7 +163,11 @@ def judge(found: list[Mutant], rules: list[str], results: Results, console: Cons
             progress.update(bar, advance=1, description=path_of(verdict.mutant))
             progress.refresh()
 
-        suite = [str(SUITE), str(TIMERS), str(LEDGER), f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}"]
+        suite = [
+            *map(str, [SUITE, TIMERS, LEDGER]),
+            f"--config-file={SUITE / 'pytest.ini'}",
+            f"--rootdir={SUITE}",
+        ]
         suite += [f"--host={host}" for host in ON if not HOSTS[host].missing()]
         suite += [f"--rule={rule}" for rule in rules]
         suite += [f"--ignore={SUITE / 'test_plugins.py'}"]  # it runs pytest in other processes
