@@ -139,8 +139,9 @@ class Report:
             return Cell("deviates", tests, declared) if declared else Cell("failed", tests)
         if "passed" in outcomes:
             return Cell("passed", tests)
-        reasons = "; ".join(dict.fromkeys(test.message for test in tests))
-        return Cell("not about this host" if all(test.only for test in tests) else "skipped", tests, reasons)
+        missed = [test for test in tests if not test.only]
+        reasons = "; ".join(dict.fromkeys(test.message for test in missed or tests))
+        return Cell("skipped" if missed else "not about this host", tests, reasons)
 
     def test_names(self, rule: str) -> list[str]:
         return list(dict.fromkeys(test.name for test in self.tests if rule in test.rules))
