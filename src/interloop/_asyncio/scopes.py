@@ -87,7 +87,7 @@ class Tree:
                 owner,
                 f"{'a loop that is gone' if loop is None else safe_repr(loop)} in thread {self.thread!r}",
                 f"{here}, where no event loop runs" if running is None else f"{safe_repr(running)} in {here}",
-                "loop.call_soon_threadsafe()",
+                "asyncio.run_coroutine_threadsafe()" if call == "await" else "loop.call_soon_threadsafe()",
             )
 
 

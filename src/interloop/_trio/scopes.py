@@ -118,7 +118,8 @@ class Scope(ABC):
             here = f"another run of trio in {here}"
         names = [thread.name for thread in threading.enumerate() if thread.ident == self._thread]
         belongs_to = f"a run of trio in thread {names[0]!r}" if names else "a run of trio that is over"
-        return used_from_elsewhere(call, owner, belongs_to, here, "trio.from_thread.run_sync()")
+        instead = "trio.from_thread.run()" if call == "await" else "trio.from_thread.run_sync()"
+        return used_from_elsewhere(call, owner, belongs_to, here, instead)
 
     def _check_here(self, owner: object, call: str) -> None:
         """Refuse a call that comes from another run, or from outside of any (D5).
