@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf
 from types import TracebackType
 from typing import Self
@@ -123,13 +124,15 @@ class Deadline(Scope, abc.Deadline):
         inside = self._inside(task)
         if inside is None:
             return  # it was closed with a scope around it, which has told
+        misuse = left_out_of_order(self, inside[0])
         for scope in (*inside, self):
             scope._abandon()
-        raise left_out_of_order(self, inside[0])
+        raise misuse
 
     def _innermost_again(self, task: Task) -> None:
-        if self._task is None:  # left too early
-            self._close_natively(task)
+        if self._task is None:  # left too early, which has told
+            with suppress(RuntimeError):
+                self._close_natively(task)
 
     def _abandon(self) -> None:
         self._in_body = False

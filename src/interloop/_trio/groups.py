@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from weakref import ref
 
 import trio
+from sniffio import thread_local
 from trio import CancelScope
 from trio.lowlevel import checkpoint_if_cancelled
 
@@ -28,6 +29,7 @@ class TaskGroup(Owner):
         *Owner.SLOTS,
         "_cancelled",
         "_cancelled_before_start",
+        "_last_child_ended",
         "_left",
         "_manager",
         "_nursery",
@@ -45,6 +47,7 @@ class TaskGroup(Owner):
         self._left = False  # closed natively
         self._cancelled_before_start: set[Task[Any]] = set()
         self._queue_watch: CancelScope | None = None
+        self._last_child_ended: trio.Event | None = None  # only if trio cannot be asked to wait
 
     def _state(self) -> str:
         if self._nursery is None:
@@ -72,7 +75,7 @@ class TaskGroup(Owner):
     def _new_task(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
         if not self._entered or self._left:
             refuse(finished(self) if self._entered else not_entered(self), [coro])
-        if get_ident() != self._thread:
+        if get_ident() != self._thread or thread_local.name is None:
             refuse(self._elsewhere(self, call), [coro])  # D5
         if name is None:
             # as trio names a task after its function
@@ -164,9 +167,6 @@ class TaskGroup(Owner):
         try:
             for of_inner in await close_all(inside, task):
                 self._failed(of_inner)
-            if task.child_nurseries[-1:] != [self.native]:  # one of trio's own is open inside
-                self._cancel()
-                raise left_out_of_order(self) from (self._error_to_raise() if self._errors else None)
             self._end_background()
             cancellation = await self._close_natively_when_all_have_ended(task, cancellation)
             if misuse is not None:
@@ -183,6 +183,7 @@ class TaskGroup(Owner):
             raise cancellation  # G5
         finally:
             # G11: no cycle from an exception through its traceback to this frame
+            self._task = None
             self._errors = None
             del exc, error, cancellation, misuse
 
@@ -194,19 +195,31 @@ class TaskGroup(Owner):
         Returns the cancellation that is not this group's, if one is left.
         """
         try:
-            await self._manager.__aexit__(
-                None if cancellation is None else type(cancellation), cancellation, None
-            )
-        except BaseException as raised:  # also by native children of the nursery, and by trio itself
-            error = errors_only(raised, trio.Cancelled)
-            if error is None:
-                return first_leaf(raised)
-            self._failed_in_body(*(exceptions_in(error) if is_a(error, BaseExceptionGroup) else [error]))
+            if task.child_nurseries[-1:] != [self.native]:
+                await self._wait_without_closing()
+                misuse = left_out_of_order(self, "a nursery of trio's own")
+                raise misuse from (self._error_to_raise() if self._errors else None)
+            try:
+                await self._manager.__aexit__(
+                    None if cancellation is None else type(cancellation), cancellation, None
+                )
+            except BaseException as raised:  # also by native children of the nursery, and by trio itself
+                error = errors_only(raised, trio.Cancelled)
+                if error is None:
+                    return first_leaf(raised)
+                self._failed_in_body(*(exceptions_in(error) if is_a(error, BaseExceptionGroup) else [error]))
+            return None
         finally:
             self._left = True
-            self._task = None
             self._closed(task)
-        return None
+
+    async def _wait_without_closing(self) -> None:
+        """Cancel the children and wait for them (G1), where trio cannot close the nursery (G9)."""
+        self._cancel()
+        self._last_child_ended = trio.Event()
+        if self._ordinary or self._background:
+            with CancelScope(shield=True):
+                await self._last_child_ended.wait()
 
     def _failed_in_body(self, *errors: BaseException) -> None:
         if self._errors is None:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from threading import get_ident
 from typing import TYPE_CHECKING
 
+from sniffio import thread_local
 from trio.lowlevel import current_root_task, current_task
 
 from .._dispatch import current_backend_name
@@ -43,6 +44,11 @@ def _forget_what_ended() -> None:
         if getattr(task.coro, "cr_frame", task) is None:
             innermost.pop(task, None)
     _many = max(FEW, 2 * len(innermost))
+
+
+def _is_between_steps() -> bool:
+    """Whether code of the loop runs that trio is a guest of: trio would learn of a call late, or never."""
+    return thread_local.name is None
 
 
 def _root_of(task: Task) -> Task:
@@ -101,7 +107,7 @@ class Scope(ABC):
     def _is_here(self) -> bool:
         """Whether this code is called in the run that this open scope is in, in a task or a callback (D5)."""
         assert self._task is not None
-        if get_ident() != self._thread:
+        if get_ident() != self._thread or _is_between_steps():
             return False
         try:
             return current_root_task() is _root_of(self._task)
@@ -110,15 +116,19 @@ class Scope(ABC):
 
     def _elsewhere(self, owner: object, call: str) -> RuntimeError:
         here = f"thread {threading.current_thread().name!r}"
+        instead = "trio.from_thread.run()" if call == "await" else "trio.from_thread.run_sync()"
         try:
             current_root_task()
         except RuntimeError:
             here = f"{here}, where trio does not run"
         else:
-            here = f"another run of trio in {here}"
+            if _is_between_steps():
+                here = f"the loop in {here} that trio is a guest of"
+                instead = "TrioToken.run_sync_soon()"
+            else:
+                here = f"another run of trio in {here}"
         names = [thread.name for thread in threading.enumerate() if thread.ident == self._thread]
         belongs_to = f"a run of trio in thread {names[0]!r}" if names else "a run of trio that is over"
-        instead = "trio.from_thread.run()" if call == "await" else "trio.from_thread.run_sync()"
         return used_from_elsewhere(call, owner, belongs_to, here, instead)
 
     def _check_here(self, owner: object, call: str) -> None:
@@ -182,7 +192,16 @@ class Scope(ABC):
 
 
 async def close_all(scopes: list[Scope], task: Task) -> list[BaseException]:
-    """Close `scopes` of `task`, innermost first (G9); return the errors of those that were groups."""
+    """Close `scopes` of `task`, innermost first (G9).
+
+    Returns the errors of those that were groups, and those of closing, which keep no other from being closed.
+    """
     for scope in scopes:
         scope._abandon()
-    return [error for scope in scopes for error in await scope._close_abandoned(task)]
+    errors: list[BaseException] = []
+    for scope in scopes:
+        try:
+            errors += await scope._close_abandoned(task)
+        except RuntimeError as error:  # a scope of trio's own is open inside
+            errors.append(error)
+    return errors

@@ -29,6 +29,7 @@ class Owner(Scope, Children):
 
     # handles that are kept until the first step of the child, which is where the cancellation is delivered
     _cancelled_before_start: set[Task[Any]]
+    _last_child_ended: trio.Event | None
 
     @property
     def native(self) -> trio.Nursery:
@@ -192,6 +193,9 @@ async def run(
         if group._queue and trio.current_effective_deadline() == -inf:
             group._drop_queue()  # G14: nobody takes the slot if a scope around the group is cancelled
         group._child_ended(task, error)
+        last_child_ended = group._last_child_ended
+        if last_child_ended is not None and not (group._ordinary or group._background):
+            last_child_ended.set()
         # G11: no cycle from the handle to its error, through the traceback to this frame, and back
         del task, coro, error
 

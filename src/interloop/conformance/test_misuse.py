@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from inspect import CORO_CLOSED, getcoroutinestate
 from math import inf
 from typing import Any, TypeAlias
@@ -538,6 +538,101 @@ async def test_a_group_left_before_a_nursery_inside_it_keeps_the_errors_of_its_c
     assert [type(error) for error in causes[0].exceptions] == [OSError]
 
 
+@rule("G9", "G1", only="trio")
+async def test_a_group_left_before_a_nursery_inside_it_waits_for_its_children(tick: float) -> None:
+    import trio
+
+    log: list[str] = []
+
+    async def own() -> None:
+        outer = task_group()
+        await outer.__aenter__()
+        outer.create_task(clean_up(tick, log, "child"))
+        outer.create_background_task(clean_up(2 * tick, log, "background"))
+        await settle()
+        await trio.open_nursery().__aenter__()
+        with pytest.raises(RuntimeError, match="a nursery of trio's own, entered inside it, is still open"):
+            await outer.__aexit__(None, None, None)
+        log.append("left")
+
+    with suppress(ExceptionGroup):  # trio cannot go on in a task with a nursery that was never left
+        async with task_group() as tg:
+            tg.create_task(own())
+    assert log == ["child", "background", "left"]
+
+
+@rule("G9", "G1", only="trio")
+@pytest.mark.parametrize("ends", ["group", "task"])
+async def test_a_scope_of_trio_that_is_open_in_a_deadline_keeps_no_group_around_from_being_left(
+    ends: str, tick: float
+) -> None:
+    import trio
+
+    log: list[str] = []
+
+    async def own() -> None:
+        group = task_group()
+        await group.__aenter__()
+        group.create_task(clean_up(tick, log, "child"))
+        await settle()
+        deadline(1000).__enter__()
+        trio.CancelScope().__enter__()
+        if ends == "group":
+            with pytest.raises(RuntimeError, match="still open"):
+                await group.__aexit__(None, None, None)
+            log.append("left")
+            await sleep(tick)
+            log.append("went on")
+
+    with pytest.raises(ExceptionGroup) if ends == "task" else nullcontext() as caught:
+        async with task_group() as tg:
+            tg.create_task(own())
+    log.append("all left")
+    if caught is not None:
+        assert all(type(error) is RuntimeError for error in caught.value.exceptions)
+    assert log == (["child", "all left"] if ends == "task" else ["child", "left", "went on", "all left"])
+
+
+@rule("L6", "G3", only="trio")
+@pytest.mark.parametrize("inner", ["group", "deadline"])
+async def test_a_deadline_that_was_left_too_early_tells_once(inner: str) -> None:
+    import trio
+
+    early = deadline(1000)
+    early.__enter__()
+    native = trio.CancelScope()
+    native.__enter__()
+    group, limit = task_group(), deadline(1000)
+    if inner == "group":
+        await group.__aenter__()
+        group.create_task(fail(OSError()))
+    else:
+        limit.__enter__()
+    with pytest.raises(RuntimeError, match="still open"):
+        early.__exit__(None, None, None)
+    if inner == "group":
+        with pytest.raises(ExceptionGroup) as caught:
+            await group.__aexit__(None, None, None)
+        assert [type(error) for error in caught.value.exceptions] == [OSError]
+    else:
+        limit.__exit__(None, None, None)
+    with suppress(RuntimeError):  # trio has given it up
+        native.__exit__(None, None, None)
+    await checkpoint()
+
+
+@rule("G9")
+async def test_a_group_that_was_closed_with_one_around_it_may_still_be_left() -> None:
+    outer, inner = task_group(), task_group()
+    await outer.__aenter__()
+    await inner.__aenter__()
+    with pytest.raises(RuntimeError, match="still open"):
+        await outer.__aexit__(None, None, None)
+    await inner.__aexit__(None, None, None)
+    with pytest.raises(RuntimeError, match="left already"):
+        await inner.__aexit__(None, None, None)
+
+
 @rule("L6", "G1")
 async def test_the_children_of_an_inner_group_are_stopped_when_a_deadline_is_left_first(tick: float) -> None:
     log: list[str] = []
@@ -720,6 +815,29 @@ async def test_a_call_from_another_loop_is_refused_and_harms_nobody(
     assert_says_what_to_do(error)
     if call.startswith("await"):
         assert "run_coroutine_threadsafe()" in str(error) or "from_thread.run()" in str(error)
+
+
+@rule("D5", host="trio-guest")
+@pytest.mark.parametrize("call", SYNC)
+async def test_a_call_from_the_loop_that_trio_is_a_guest_of_is_refused(call: str) -> None:
+    refused: list[BaseException] = []
+
+    def make_the_call() -> None:
+        try:
+            SYNC[call](scene)
+        except BaseException as error:
+            refused.append(error)
+
+    async with deadline(1000) as limit, task_group(limit=1) as tg:
+        scene = Scene(tg, limit)
+        await settle()
+        asyncio.get_running_loop().call_soon(make_the_call)
+        await until(lambda: refused)
+        await scene.assert_unharmed()
+        tg.cancel()
+    assert scene.unharmed
+    assert "that trio is a guest of" in str(refused[0])
+    assert "run_sync_soon()" in str(refused[0])
 
 
 async def in_a_thread_of_the_host(call: Callable[[], object]) -> BaseException | None:
