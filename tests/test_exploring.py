@@ -257,6 +257,22 @@ def test_an_error_without_a_cancellation_is_the_functions_own(host: str) -> None
     assert "without any cancellation" in caught.value.__notes__[0]
 
 
+class TakesNoNote(OSError):
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "__notes__":
+            raise ValueError
+        super().__setattr__(name, value)
+
+
+@both
+def test_an_error_that_takes_no_note_is_the_functions_own(host: str) -> None:
+    async def main() -> None:
+        raise TakesNoNote
+
+    with pytest.raises(TakesNoNote):
+        explore_cancellation(main, host=host)
+
+
 @both
 def test_a_check_that_never_holds(host: str) -> None:
     with pytest.raises(AssertionError, match="returned False") as caught:

@@ -41,6 +41,26 @@ class Interrupted(BaseException):
     pass
 
 
+class CannotBeSplit(ExceptionGroup[Exception]):
+    def split(self, *_: Any) -> Any:
+        raise ValueError
+
+
+class SplitsIntoNothing(ExceptionGroup[Exception]):
+    def split(self, *_: Any) -> Any:
+        return None, None
+
+
+class HidesItsClass(Exception):
+    @property
+    def __class__(self) -> Any:
+        raise ValueError
+
+
+class PretendsToBeAGroup(Exception):
+    __class__ = ExceptionGroup  # type: ignore[assignment]
+
+
 @each_host
 def test_a_run_gives_the_result(host: Host) -> None:
     async def main() -> str:
@@ -50,14 +70,28 @@ def test_a_run_gives_the_result(host: Host) -> None:
 
 
 @each_host
-@pytest.mark.parametrize("error", [ValueError(), ExceptionGroup("", [ValueError()]), Interrupted()])
-def test_a_run_raises_the_very_error(host: Host, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        ValueError,
+        lambda: ExceptionGroup("", [ValueError()]),
+        Interrupted,
+        lambda: CannotBeSplit("", [OSError()]),
+        lambda: SplitsIntoNothing("", [OSError()]),
+        HidesItsClass,
+        PretendsToBeAGroup,
+    ],
+)
+def test_a_run_raises_the_very_error(host: Host, make: Callable[[], BaseException]) -> None:
     async def main() -> None:
         raise error
 
-    with pytest.raises(type(error)) as caught:
+    error, caught = make(), None
+    try:
         host.run(main)
-    assert caught.value is error
+    except BaseException as raised:
+        caught = raised
+    assert caught is error
 
 
 @each_host

@@ -109,12 +109,27 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield error
 
 
+def every_leaf(error: BaseException) -> Iterator[BaseException]:
+    """Likewise, but a group never counts as one."""
+    pending = [error]
+    while pending:
+        error = pending.pop()
+        if is_a(error, BaseExceptionGroup):
+            pending += reversed(exceptions_in(error))
+        else:
+            yield error
+
+
 def first_leaf(error: BaseException) -> BaseException:
     return next(_leaves(error))
 
 
 def first_leaf_of(error: BaseException, kind: Kind) -> BaseException | None:
     return next((leaf for leaf in _leaves(error) if is_a(leaf, kind)), None)
+
+
+def is_of_full_stack(error: BaseException | None) -> bool:
+    return error is not None and first_leaf_of(error, RecursionError) is not None
 
 
 def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseException | None:

@@ -12,13 +12,13 @@ import gc
 import random
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from contextvars import Context
 from typing import Any, TypeAlias
 
 from .. import current_backend, get_cancelled_exc_class, task_group
 from .._checks import check_function, safe_repr
-from .._error_groups import errors_only
+from .._error_groups import errors_only, is_a
 from ._hosts import Host, _tasks_alive, find_host
 from ._waiting import where
 
@@ -70,7 +70,8 @@ def explore_cancellation(
         try:
             first.start()
         except BaseException as error:
-            error.add_note("explore_cancellation: this came without any cancellation")
+            with suppress(Exception):  # of the error's own class
+                BaseException.add_note(error, "explore_cancellation: this came without any cancellation")
             raise
         places = first.places
         if checkpoint is not None and not 1 <= checkpoint <= len(places):
@@ -158,14 +159,14 @@ async def _error_of(async_fn: Callable[[], Awaitable[object]]) -> BaseException 
         await async_fn()
     except BaseException as error:
         errors = errors_only(error, get_cancelled_exc_class())
-        if not isinstance(errors, Exception):
+        if errors is None or not is_a(errors, Exception):
             raise
         return errors
     return None
 
 
 def _in_short(error: Exception) -> str:
-    if isinstance(error, ExceptionGroup):
+    if is_a(error, ExceptionGroup):
         return safe_repr(error)
     try:
         return f"{type(error).__name__}: {error}"

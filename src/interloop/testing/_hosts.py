@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, TypeVarTuple
 from .. import get_cancelled_exc_class
 from .._checks import check_function, safe_repr
 from .._dispatch import current_backend_name
+from .._error_groups import every_leaf, is_a
 from ._virtual_time import VirtualTimeLoop
 from ._waiting import Deadlock
 
@@ -170,7 +171,7 @@ class _Watched(Generic[T]):
         except BaseException as error:
             self.error = error
             self.left = _names_of_others(hosts_own)
-            if isinstance(error, (KeyboardInterrupt, SystemExit, get_cancelled_exc_class())):
+            if is_a(error, (KeyboardInterrupt, SystemExit, get_cancelled_exc_class())):
                 raise
         else:
             self.left = _names_of_others(hosts_own)
@@ -181,7 +182,7 @@ class _Watched(Generic[T]):
         try:
             if error is not None:
                 error = _bare_deadlock(error)
-            if isinstance(error, Deadlock):
+            if error is not None and is_a(error, Deadlock):
                 raise error from None
             if self.left:
                 raise TasksLeftAlive(f"still alive at the end of the run: {', '.join(self.left)}") from error
@@ -199,9 +200,8 @@ class _Watched(Generic[T]):
 
 def _bare_deadlock(error: BaseException) -> BaseException:
     """The `Deadlock` by itself, where task groups have wrapped it and nothing else went wrong."""
-    while isinstance(error, BaseExceptionGroup) and error.split(Deadlock)[1] is None:
-        error = error.exceptions[0]
-    return error
+    leaves = list(every_leaf(error))
+    return leaves[0] if all(is_a(leaf, Deadlock) for leaf in leaves) else error
 
 
 def _describe(report: dict[str, Any]) -> str:

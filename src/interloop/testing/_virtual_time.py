@@ -93,20 +93,25 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def _is_spinning(self) -> bool:
         """Whether anyio cancels what does not end: it asks again in every round of the loop."""
         ready: Iterable[asyncio.Handle] = self._ready  # type: ignore[attr-defined]
-        self._spins = self._spins + 1 if all(map(_is_repeated_cancellation, ready)) else 0
+        spins = any(map(_cancels_again, ready)) and all(
+            _cancels_again(handle) or _was_cancelled(handle) for handle in ready
+        )
+        self._spins = self._spins + 1 if spins else 0
         return self._spins >= SPINS
 
 
-def _is_repeated_cancellation(handle: asyncio.Handle) -> bool:
-    """Whether the callback is anyio's that cancels again, or called as what it waited for was cancelled so.
+def _cancels_again(handle: asyncio.Handle) -> bool:
+    callback: Any = handle._callback  # type: ignore[attr-defined]
+    return getattr(callback, "__name__", "") == "_deliver_cancellation"
+
+
+def _was_cancelled(handle: asyncio.Handle) -> bool:
+    """Whether the callback is called as what it waited for was cancelled.
 
     Such is the step of the task, and what looks whether the task has left anyio's shield (C8).
     """
-    callback: Any = handle._callback  # type: ignore[attr-defined]
     arguments: Any = handle._args
-    return getattr(callback, "__name__", "") == "_deliver_cancellation" or (
-        bool(arguments) and isinstance(arguments[0], Future) and arguments[0].cancelled()
-    )
+    return bool(arguments) and isinstance(arguments[0], Future) and arguments[0].cancelled()
 
 
 class _Selector(selectors.DefaultSelector):
