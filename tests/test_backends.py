@@ -345,3 +345,35 @@ def test_d1_trio_asyncio_may_be_imported_before_or_after_the_first_call(first: s
         check=False,
     )
     assert (done.stderr, done.stdout.split()) == ("", ["asyncio", "trio", "asyncio", "asyncio", "trio"])
+
+
+BESIDE_AN_IMPORT = """
+import asyncio, sys
+from importlib import import_module
+from types import ModuleType
+from interloop import deadline, sleep
+
+NAME = "anyio._backends._asyncio"
+
+async def main():
+    import anyio
+
+    sys.modules[NAME] = ModuleType(NAME)  # as long as another thread imports it
+    with deadline(1):
+        pass
+    del sys.modules[NAME]
+    import_module(NAME)
+    with deadline(0.01, suppress=True) as limit:
+        with anyio.CancelScope(shield=True):
+            await sleep(0.03)
+            print("shielded")
+        await sleep(1)
+    print(limit.expired())
+
+asyncio.run(main())
+"""
+
+
+def test_c8_anyio_may_be_imported_by_another_thread_at_any_time() -> None:
+    done = run_program(BESIDE_AN_IMPORT)
+    assert (done.stdout, done.stderr) == ("shielded\nTrue\n", "")

@@ -297,6 +297,7 @@ class Children(abc.TaskGroup):
                 if self._finished():
                     raise status._error from None
                 self._failed(status._error)
+            del task, status, coro  # G11
             raise
         if status._started:
             return status._value

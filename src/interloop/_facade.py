@@ -127,7 +127,14 @@ async def shield(coro: Coroutine[Any, Any, T], *, timeout: float | None = None) 
         backend = _backend("shield()")
     except BaseException as error:
         refuse(error, [coro])
-    return await backend.shield(coro if timeout is None else _within(timeout, coro))
+    if timeout is None:
+        return await backend.shield(coro)
+    try:
+        return await backend.shield(_within(timeout, coro))
+    except BaseException as error:
+        if getattr(coro, "cr_frame", None) is not None:  # C7: not begun, as of a task factory that failed
+            refuse(error, [coro])
+        raise
 
 
 async def _within(delay: float, coro: Coroutine[Any, Any, T]) -> T:

@@ -203,7 +203,7 @@ async def first(*coros: _Coro[Any]) -> Any:
         if results:
             return results[0]
         if failures:
-            raise ExceptionGroup("all attempts failed", failures)
+            raise ExceptionGroup("all attempts failed", failures.copy())
         raise TaskCancelled("every coroutine given to first() ended as cancelled")
     finally:
         failures.clear()  # G11: the functions above and the errors know each other, through tracebacks
@@ -238,11 +238,17 @@ class _Attempt:
 
     @explains_nothing
     def send(self, value: object) -> object:
-        return self._suspended(self._steps.send(value))
+        try:
+            return self._suspended(self._steps.send(value))
+        finally:
+            del value  # G11: on trio it holds the error that is thrown; likewise below
 
     @explains_nothing
     def throw(self, *error: Any) -> object:  # PyPy passes three arguments
-        return self._suspended(self._steps.throw(*error))
+        try:
+            return self._suspended(self._steps.throw(*error))
+        finally:
+            del error
 
     def close(self) -> None:
         self._steps.close()

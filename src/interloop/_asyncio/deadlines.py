@@ -7,10 +7,20 @@ from asyncio import CancelledError
 from sys import modules
 from types import TracebackType
 from typing import Any, Self
+from weakref import ref
 
 from .. import abc
 from .._dispatch import current_backend_name
-from .._error_groups import context_of, contexts_of, errors_only, exceptions_in, is_a, set_cause, set_context
+from .._error_groups import (
+    context_of,
+    contexts_of,
+    errors_only,
+    exceptions_in,
+    is_a,
+    is_of_full_stack,
+    set_cause,
+    set_context,
+)
 from .._errors import (
     already_entered,
     entered_under_another_library,
@@ -39,13 +49,15 @@ class Deadline(Scope, abc.Deadline):
         self._expired = False
         self._task = None
         self._timer = None
-        self._native: NativeTimeout | None = None
+        self._native: ref[NativeTimeout] | None = None  # G11: the view knows the deadline
 
     @property
     def native(self) -> asyncio.Timeout:
-        if self._native is None:
-            self._native = NativeTimeout(self)
-        return self._native
+        native = None if self._native is None else self._native()
+        if native is None:
+            native = NativeTimeout(self)
+            self._native = ref(native)
+        return native
 
     def when(self) -> float | None:
         return self._when
@@ -148,11 +160,12 @@ class Deadline(Scope, abc.Deadline):
             self._in_body = False
             self._task = self._parent = None  # G11
             return None
+        errors = other = None
         try:
             if innermost.get(task) is self:
                 self._close(task)
             else:
-                self._leave_out_of_order(task)
+                self._leave_out_of_order(task, exc)
             if not own_cancellation or exc is None:
                 return None
             requests = self._tree.requests
@@ -170,9 +183,9 @@ class Deadline(Scope, abc.Deadline):
                 raise errors  # L2: `except*` joins the cancellation of its handler to the errors that it left
             return None
         finally:
-            del task, exc  # G11
+            del task, exc, errors, other  # G11
 
-    def _leave_out_of_order(self, task: asyncio.Task[Any]) -> None:
+    def _leave_out_of_order(self, task: asyncio.Task[Any], exc: BaseException | None) -> None:
         """G9: the scopes that are open inside stay so for their owner."""
         inside = open_nodes(task, self, self._tree)[1:]
         if not inside:  # a scope around this one was left before, and has told
@@ -185,7 +198,8 @@ class Deadline(Scope, abc.Deadline):
                 scope.cancel()
         self._in_body = False
         self._task = self._parent = None
-        raise left_out_of_order(self, inside[-1])
+        if not is_of_full_stack(exc):
+            raise left_out_of_order(self, inside[-1])
 
     def _abandon(self, adopter: object) -> None:
         self._stop_timer()

@@ -8,11 +8,12 @@ from collections.abc import Coroutine, Iterable
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
+from weakref import ref
 
 from .._checks import refuse
-from .._error_groups import contexts_of, errors_only, first_leaf, is_a, same_errors
+from .._error_groups import contexts_of, errors_only, first_leaf, is_a, is_of_full_stack, same_errors
 from .._errors import finished, left_open, left_out_of_order, not_entered
-from .privates import shield_between, unregister_task
+from .privates import in_peace, shield_between, unregister_task
 from .requests import keep, outwards
 from .scopes import Node, cancel, handle_of, open_nodes, put_under
 from .tasks import Owner, Task, awaited_by, clear_finished_frames, make_task, no_longer_awaited_by
@@ -36,7 +37,7 @@ class TaskGroup(Owner):
         self._task = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._last_child_ended: asyncio.Future[None] | None = None
-        self._native: NativeTaskGroup | None = None
+        self._native: ref[NativeTaskGroup] | None = None  # G11: the view knows the group
 
     def _state(self) -> str:
         if not self._entered:
@@ -49,9 +50,11 @@ class TaskGroup(Owner):
     def native(self) -> asyncio.TaskGroup:
         if not self._entered:
             raise RuntimeError(f"{self!r} has not been entered, so there is no native group yet")
-        if self._native is None:
-            self._native = NativeTaskGroup(self)
-        return self._native
+        native = None if self._native is None else self._native()
+        if native is None:
+            native = NativeTaskGroup(self)
+            self._native = ref(native)
+        return native
 
     async def __aenter__(self) -> Self:
         self._enter()
@@ -142,6 +145,8 @@ class TaskGroup(Owner):
                 error = errors_only(raised, CancelledError)
         except CancelledError:
             pass  # G11: the task does not keep it now that it was raised
+        if error is not None and self._in_body and self._task is not None and self._task.done():
+            self._report(error)
         while left:
             scope = left.pop()
             self._failed(left_open(scope, native.get_name()))
@@ -151,6 +156,11 @@ class TaskGroup(Owner):
             last_child_ended = self._last_child_ended
             if last_child_ended is not None and not last_child_ended.done():
                 last_child_ended.set_result(None)
+
+    def _report(self, error: BaseException) -> None:
+        """C7: of a group that a task which is no child of ours has left open, so nobody will raise it."""
+        said = f"{self!r} was left open by its task, and a child of it failed"
+        asyncio.get_running_loop().call_exception_handler({"message": said, "exception": error})
 
     def _abandon(self, adopter: TaskGroup) -> None:
         self._cancel_children()
@@ -168,6 +178,7 @@ class TaskGroup(Owner):
         errors, self._errors = self._errors or [], None
         for error in errors:
             adopter._failed(error)
+        adopter._only_logged += self._only_logged
 
     def _cancel_children(self) -> None:
         self._drop_queue()
@@ -203,6 +214,8 @@ class TaskGroup(Owner):
         own_cancellation = self._cancelled
         came: list[CancelledError] = []  # the cancellations that were caught here
         misuse = self._adopt_what_is_open(task)
+        if is_of_full_stack(exc):
+            misuse = None  # it kept the scopes inside from being left
         if exc is not None or misuse is not None:
             self._cancel()
         if exc is not None:
@@ -214,7 +227,8 @@ class TaskGroup(Owner):
                 must_suspend = False
                 self._last_child_ended = asyncio.get_running_loop().create_future()
                 try:
-                    await self._last_child_ended
+                    with in_peace(came):
+                        await self._last_child_ended
                 except CancelledError as cancellation:
                     keep(came, cancellation)
                     self._cancel()

@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from sys import modules
 from types import ModuleType
 from typing import Any
@@ -43,6 +44,7 @@ __all__ = [
     "can_cancel_now",
     "current_task",
     "has_undelivered_request",
+    "in_peace",
     "is_anyio_cancellation",
     "shield_between",
     "unregister_task",
@@ -76,25 +78,49 @@ def can_cancel_now(task: asyncio.Task[Any], after_a_turn: bool = False) -> bool:
             cannot be looked into has begun by now, and does not run.
     """
     waiter = getattr(task, "_fut_waiter", None)
-    if waiter is None:  # it runs, has not begun, or stands at a bare yield
-        suspended = getattr(task.get_coro(), "cr_suspended", None)
-        return after_a_turn if suspended is None else suspended
-    if waiter.done():
-        # anyio has just cancelled it, and will in every turn: the two make one
-        return waiter.cancelled() and _is_of_anyio(getattr(waiter, "_cancel_message", None))
-    return type(waiter) is asyncio.Future or _can_cancel_waiter(waiter, after_a_turn)
+    if type(waiter) is asyncio.Future and not waiter.done():
+        return True  # the usual case
+    try:
+        return _can_cancel_chain([task], after_a_turn)
+    except Exception:  # C7: a future of another class
+        return after_a_turn
 
 
-def _can_cancel_waiter(waiter: Any, after_a_turn: bool) -> bool:
-    if waiter.done():
-        return False
-    if isinstance(waiter, asyncio.Task):
-        return can_cancel_now(waiter, after_a_turn)
-    children = getattr(waiter, "_children", None)  # of asyncio.gather(): to cancel it cancels these
-    if children is None:
-        return True
-    pending = [child for child in children if not child.done()]
-    return bool(pending) and all(_can_cancel_waiter(child, after_a_turn) for child in pending)
+def _can_cancel_chain(tasks: list[asyncio.Task[Any]], after_a_turn: bool) -> bool:
+    """Whether this is so for all `tasks`, and for those that these wait for: chains can be long."""
+    seen = set(tasks)
+    for task in tasks:
+        waiter = getattr(task, "_fut_waiter", None)
+        if waiter is None:  # it runs, has not begun, or stands at a bare yield
+            suspended = getattr(task.get_coro(), "cr_suspended", None)
+            if not (after_a_turn if suspended is None else suspended):
+                return False
+        elif waiter.done():
+            # anyio has just cancelled it, and will in every turn: the two make one
+            if not (waiter.cancelled() and _is_of_anyio(getattr(waiter, "_cancel_message", None))):
+                return False
+        else:
+            waited_for = _tasks_under(waiter)
+            if waited_for is None:
+                return False
+            tasks += waited_for - seen
+            seen |= waited_for
+    return True
+
+
+def _tasks_under(waiter: Any) -> set[asyncio.Task[Any]] | None:
+    """The tasks that `waiter.cancel()` cancels; `None` if that does nothing, as all of them have ended."""
+    tasks: set[asyncio.Task[Any]] = set()
+    waiters = [waiter]
+    for waiter in waiters:
+        if isinstance(waiter, asyncio.Task):
+            tasks.add(waiter)
+        elif (children := getattr(waiter, "_children", None)) is not None:  # of asyncio.gather()
+            pending = [child for child in children if not child.done()]
+            if not pending:
+                return None
+            waiters += pending
+    return tasks
 
 
 # anyio: nothing of this is looked at unless its backend for asyncio has been imported
@@ -108,9 +134,12 @@ def anyio_scope(task: asyncio.Task[Any]) -> AnyioScope | None:
     global _anyio, _anyio_states
     module = modules.get(ANYIO)
     if module is not _anyio:
-        _anyio = module
+        states = getattr(module, "_task_states", None)
+        if states is None:
+            return None  # another thread is importing it
         # the dictionary inside the weak one: a lookup there takes half as long
-        _anyio_states = {} if module is None else module._task_states.data
+        _anyio_states = states.data
+        _anyio = module
     if not _anyio_states:
         return None
     state = _anyio_states.get(ref(task))
@@ -162,6 +191,18 @@ def anyio_requests(task: asyncio.Task[Any]) -> int:
         for scope in _scopes(here)
         if scope._host_task is task
     )
+
+
+def in_peace(came: Sequence[BaseException]) -> AbstractContextManager[object]:
+    """Where one waits on in spite of a cancellation: anyio would come again in every turn (C3).
+
+    Args:
+        came: the cancellations that were swallowed so far.
+    """
+    if came and is_anyio_cancellation(came[-1]):
+        scope: AbstractContextManager[object] = modules["anyio"].CancelScope(shield=True)
+        return scope
+    return nullcontext()
 
 
 def is_anyio_cancellation(error: BaseException) -> bool:

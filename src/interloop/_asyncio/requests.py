@@ -36,6 +36,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from sys import modules
 from typing import Any, ClassVar, Protocol
 
@@ -215,10 +216,23 @@ class Requests:
         if self._held:
             self._forget(task)  # this one stands for whatever was held back
         node._asked += 1
+        waits_for = getattr(task, "_fut_waiter", None)
         try:
             task.cancel(*message)
+            if isinstance(waits_for, asyncio.Task):
+                waits_for.add_done_callback(partial(self._ask_again_if_ended_otherwise, node))
         except Exception as failure:  # C7: of a task or a future of another class
             node._could_not_cancel(failure)
+
+    def _ask_again_if_ended_otherwise(self, node: Node, waited_for: asyncio.Task[Any]) -> None:
+        """C1: `Task.cancel()` hands a request on to the task that is waited for, which may swallow it.
+
+        with deadline(1):
+            await asyncio.create_task(f())  # `f` has a shield, and returns
+            await sleep_forever()
+        """
+        if not waited_for.cancelled():
+            self.deliver([node], 1)
 
     def _after_its_step(self, task: asyncio.Task[Any], call: Callable[..., object], *args: object) -> None:
         """Call back when `task`, suspended behind a shield of anyio, has gone on (C8): nothing polls (C3)."""

@@ -294,8 +294,9 @@ class Scope(Node):
             raise not_open(self)
         tree = self._tree
         tree.check_here(self, "leaving")
-        current: asyncio.Task[Any] | None = current_task(asyncio.get_running_loop())
-        raise left_in_another_task(self, tree.name_of(task), tree.name_of(current))
+        entered_in, here = tree.name_of(task), tree.name_of(current_task(asyncio.get_running_loop()))
+        del task  # G11
+        raise left_in_another_task(self, entered_in, here)
 
     def _close(self, task: asyncio.Task[Any]) -> None:
         """Take this scope and what is open inside it out of the tree; what they asked is taken back (C2)."""

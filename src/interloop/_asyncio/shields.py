@@ -10,11 +10,12 @@ from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from .._checks import refuse
-from .._errors import outside_of_tasks
-from .privates import current_task, unregister_task
+from .._errors import left_open, outside_of_tasks
+from .groups import TaskGroup
+from .privates import current_task, in_peace, unregister_task
 from .requests import keep, outwards
 from .scopes import Tree, tree_of
-from .tasks import accepts, make_task, wait_for_end
+from .tasks import accepts, clear_finished_frames, make_task, wait_for_end
 
 T = TypeVar("T")
 
@@ -32,11 +33,15 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
     except BaseException as error:
         refuse(error, [coro])
     try:
-        if not task.done():
+        if task.done():
+            clear_finished_frames(task)
+        else:
             await _wait_until_done(task, caller, tree)
         for variable, value in context.items():  # as if it had run in the caller
             if variable.get(context) is not value:
                 variable.set(value)
+        if task in tree.innermost:
+            await _close_what_is_open(task, tree)
         return task.result()
     finally:
         del task  # G11: no cycle from an error through its traceback to this frame
@@ -59,13 +64,28 @@ async def _wait_until_done(task: asyncio.Task[Any], caller: asyncio.Task[Any], t
     try:
         while not task.done():
             try:
-                await wait_for_end(task)
+                with in_peace(came):
+                    await wait_for_end(task)
             except CancelledError as cancellation:
                 keep(came, cancellation)
         tree.requests.hold_back(caller, settled, came, ours=bool(came))
     finally:
         tree.in_shields.discard(task)
         del task, caller, came  # G11
+
+
+async def _close_what_is_open(task: asyncio.Task[Any], tree: Tree) -> None:
+    """G9: what the inside of a shield has left open goes with it; it is in no group that would wait for that.
+
+    Raises:
+        ExceptionGroup: whose scopes these were, the errors of their children, and that of `task`.
+    """
+    async with TaskGroup(None, False) as group:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            group._failed(error)
+        for scope in [*outwards(tree.innermost.pop(task))]:
+            group._failed(left_open(scope, task.get_name()))
+            scope._abandon(group)
 
 
 def _hide(task: asyncio.Task[Any], tree: Tree) -> None:

@@ -87,6 +87,7 @@ class Deadline(Scope, abc.Deadline):
         if innermost.get(task) is not self:
             self._leave_too_early(task)
             return None
+        errors = cancellation = None
         try:
             # C7: trio sees a cancellation alone, and never an error of the user's
             cancellation = None if exc is None else first_leaf_of(exc, trio.Cancelled)
@@ -99,7 +100,7 @@ class Deadline(Scope, abc.Deadline):
                 raise DeadlineExceeded(timed_out(self._delay, scope.deadline)) from exc  # L1
             return True
         finally:
-            del task, exc  # G11
+            del task, exc, errors, cancellation  # G11
 
     def _open_natively(self) -> None:
         """C7: as deep in the stack as closing; where the stack is full, it is this that fails."""

@@ -191,6 +191,16 @@ class Scope(ABC):
         """Wait for its children and close it natively; return the errors."""
 
 
+def scopes_within(task: Task, around: Scope | None) -> list[Scope]:
+    """The scopes of `task` that are open inside `around`, or all of them; innermost first."""
+    scopes: list[Scope] = []
+    scope = innermost.get(task)
+    while scope is not None and scope is not around:
+        scopes.append(scope)
+        scope = scope._outer
+    return scopes
+
+
 async def close_all(scopes: list[Scope], task: Task) -> list[BaseException]:
     """Close `scopes` of `task`, innermost first (G9).
 

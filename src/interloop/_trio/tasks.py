@@ -16,7 +16,7 @@ from .._children import Child, Children
 from .._error_groups import errors_only, explains_nothing
 from .._errors import left_open
 from .privates import is_woken
-from .scopes import Scope, close_all, innermost
+from .scopes import Scope, close_all, innermost, scopes_within
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -101,7 +101,9 @@ class Task(Child[T_co]):
         if self._left_queue is not None and not self._left_queue.is_set():
             self._group._drop(self)
         elif self._scope is not None:
-            self._scope.cancel()
+            scope = self._scope
+            del self  # G11: the cancellation's traceback may know this frame
+            scope.cancel()
         else:  # before its first step, when the handle has to be there
             self._scope = CancelScope()
             self._scope.cancel()
@@ -202,11 +204,7 @@ async def run(
 
 async def _close_what_is_open(native: trio.lowlevel.Task, group: Owner) -> None:
     """Cancel and wait for the children of these scopes; an error of `group` says whose they were (G9)."""
-    scopes: list[Scope] = []
-    scope = innermost.get(native)
-    while scope is not None:
-        scopes.append(scope)
-        scope = scope._outer
+    scopes = scopes_within(native, None)
     for scope in scopes:
         group._failed(left_open(scope, native.name))
     for error in await close_all(scopes, native):

@@ -21,6 +21,7 @@ from interloop import (
     current_deadline,
     current_time,
     deadline,
+    gather,
     get_cancelled_exc_class,
     shield,
     sleep,
@@ -716,6 +717,47 @@ async def test_the_loop_is_idle_while_a_group_born_cancelled_waits(tick: float) 
             async with task_group() as tg:
                 tg.create_task(clean_up(20 * tick, []))
     assert len(turns) < 50
+
+
+async def clean_up_in_a_child(seconds: float) -> None:
+    async with task_group() as tg:
+        tg.create_task(clean_up(seconds, []))
+
+
+async def clean_up_in_the_body_of_a_group(seconds: float) -> None:
+    async with task_group():
+        await clean_up(seconds, [])
+
+
+async def clean_up_in_a_pattern(seconds: float) -> None:
+    await gather(clean_up(seconds, []), clean_up(seconds, []))
+
+
+@rule("C3", "N5")
+@pytest.mark.parametrize(
+    "wait", [clean_up_in_a_child, clean_up_in_the_body_of_a_group, clean_up_in_a_pattern]
+)
+@pytest.mark.parametrize("around", ["scope", "child"])
+async def test_the_loop_is_idle_while_a_scope_of_anyio_that_is_cancelled_waits_for_ours(
+    around: str, wait: Callable[[float], Coroutine[Any, Any, None]], tick: float
+) -> None:
+    import anyio
+
+    async def cancel(scope: anyio.CancelScope) -> None:
+        await sleep(tick)
+        scope.cancel()
+
+    with counting_turns() as turns:
+        async with task_group() as outer:
+            with anyio.CancelScope() as scope:
+                outer.create_task(cancel(scope))  # anyio's timers spin where the clock is coarse
+                if around == "scope":
+                    await wait(20 * tick)
+                else:
+                    async with anyio.create_task_group() as tg:
+                        tg.start_soon(wait, 20 * tick)
+    assert scope.cancelled_caught
+    assert len(turns) < 60
 
 
 # C4: shield completes its coroutine; the cancellation is delivered after it

@@ -1017,6 +1017,9 @@ class HidesItsTraceback(Exception):
 
 
 @rule("C7")
+@pytest.mark.skipif(
+    sys.implementation.name == "pypy", reason="asyncio's futures are written in Python there, and ask for it"
+)
 async def test_an_error_that_hides_its_traceback_is_raised_all_the_same() -> None:
     error = HidesItsTraceback()
     with pytest.raises(ExceptionGroup) as caught:
@@ -1307,3 +1310,109 @@ async def test_a_stack_that_is_full_is_told_as_such_and_leaves_no_deadline_open(
     with deadline(tick, suppress=True) as limit:
         await sleep_forever()
     assert limit.expired()
+
+
+@rule("C7", "G9")
+@pytest.mark.skipif(
+    sys.implementation.name == "pypy", reason="the recursion limit says nothing of the depth of its stack"
+)
+async def test_a_stack_that_is_full_is_told_as_such_and_leaves_no_group_open(tick: float) -> None:
+    async def dive() -> None:
+        async with task_group():
+            await dive()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await dive()
+    assert {type(error) for error in leaves(caught.value)} == {RecursionError}
+    with deadline(tick, suppress=True) as limit:
+        async with task_group() as tg:
+            tg.create_task(sleep_forever())
+    assert limit.expired()
+
+
+# What a task of asyncio waits for
+
+
+class Duck:
+    """All that a task of asyncio asks of a future, which is less than a future has."""
+
+    _asyncio_future_blocking = False
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._callback: Any = None
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def add_done_callback(self, callback: Any, *, context: Any = None) -> None:
+        self._callback = callback
+
+    def cancel(self, msg: object = None) -> bool:
+        self._loop.call_soon(self._callback, self)
+        return True
+
+    def result(self) -> NoReturn:
+        raise asyncio.CancelledError
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        self._asyncio_future_blocking = True
+        yield self
+        self.result()
+
+
+class UndecidedFuture(asyncio.Future[None]):
+    def done(self) -> NoReturn:
+        raise Misbehaved
+
+
+async def wait_for_a_duck() -> None:
+    await Duck()
+
+
+async def wait_for_an_undecided_future() -> None:
+    await UndecidedFuture()
+
+
+async def wait_for_a_long_chain() -> None:
+    """Longer than the stack is deep."""
+
+    async def link(task: asyncio.Task[None]) -> None:
+        await task
+
+    task = asyncio.create_task(sleep_forever())
+    for _ in range(600):
+        task = asyncio.create_task(link(task))
+    await task
+
+
+@rule("C7", "C6", only="asyncio")
+@pytest.mark.parametrize("wait", [wait_for_a_duck, wait_for_an_undecided_future, wait_for_a_long_chain])
+@pytest.mark.parametrize("canceller", ["group", "deadline", "task"])
+async def test_an_odd_wait_keeps_nobody_from_being_cancelled(
+    canceller: str, wait: Callable[[], Coroutine[Any, Any, None]], tick: float
+) -> None:
+    log: list[str] = []
+    with deadline(tick if canceller == "deadline" else None, suppress=True) as limit:
+        async with task_group() as tg:
+            tg.create_task(note_the_end(log, "before"))
+            odd = tg.create_task(wait())
+            tg.create_task(note_the_end(log, "after"))
+            await settle()
+            if canceller == "task":
+                odd.cancel()
+                await until(odd.done)
+                assert log == []
+            if canceller != "deadline":
+                tg.cancel()
+    assert limit.expired() == (canceller == "deadline")
+    assert odd.cancelled()
+    assert sorted(log) == ["after", "before"]
+
+
+@rule("C7", "C4", only="asyncio")
+async def test_a_factory_that_raises_in_a_shield_with_a_timeout_leaves_no_coroutine_behind() -> None:
+    coro = checkpoint()
+    with task_factory(FailingFactory(1)), pytest.raises(Misbehaved):
+        await shield(coro, timeout=1)
+    assert getcoroutinestate(coro) == CORO_CLOSED

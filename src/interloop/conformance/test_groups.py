@@ -21,9 +21,11 @@ from interloop import (
     Deadline,
     Task,
     TaskGroup,
+    TaskStatus,
     checkpoint,
     current_time,
     deadline,
+    first,
     get_cancelled_exc_class,
     shield,
     sleep,
@@ -2043,6 +2045,90 @@ async def test_the_context_of_a_finished_child_is_freed_while_the_group_is_open(
         tg.create_task(child())
         await settle()
         assert count(alive) == 0
+
+
+async def first_with_a_loser(payload: Payload) -> None:
+    async def lose(payload: Payload) -> None:
+        await sleep_forever()
+
+    await first(checkpoint(), lose(payload))
+
+
+async def errors_beside_an_expiry(payload: Payload) -> None:
+    async def wait(payload: Payload) -> None:
+        await sleep_forever()
+
+    with suppress(ExceptionGroup), deadline(0, suppress=True):
+        try:
+            raise ExceptionGroup("", [OSError(), LookupError()])
+        except* OSError:
+            await wait(payload)
+
+
+async def start_that_is_cancelled(payload: Payload) -> None:
+    async def serve(payload: Payload, *, task_status: TaskStatus[None]) -> None:
+        try:
+            await sleep_forever()
+        finally:
+            raise OSError
+
+    with suppress(ExceptionGroup):
+        async with task_group() as tg:
+            with deadline(0, suppress=True):
+                await tg.start(serve, payload)
+
+
+async def native_view_that_was_used(payload: Payload) -> None:
+    async def use(payload: Payload) -> None:
+        async with task_group() as tg:
+            with deadline(1000) as limit:
+                _views = tg.native, limit.native
+                await checkpoint()
+
+    await use(payload)
+
+
+async def refused_exit(payload: Payload) -> None:
+    async def leave(tg: TaskGroup, payload: Payload) -> None:
+        with suppress(RuntimeError):
+            await tg.__aexit__(None, None, None)
+
+    async with task_group() as tg:
+        tg.create_task(leave(tg, payload))
+
+
+async def shield_that_fails_at_once(payload: Payload) -> None:
+    async def fail_at_once(payload: Payload) -> None:
+        raise OSError
+
+    with suppress(OSError):
+        await shield(fail_at_once(payload))
+
+
+@rule("G11")
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize(
+    "use",
+    [
+        first_with_a_loser,
+        errors_beside_an_expiry,
+        start_that_is_cancelled,
+        native_view_that_was_used,
+        refused_exit,
+        shield_that_fails_at_once,
+    ],
+)
+async def test_nothing_stays_in_a_cycle(use: Callable[[Payload], Awaitable[None]]) -> None:
+    alive: weakref.WeakSet[Payload] = weakref.WeakSet()
+
+    async def run() -> None:
+        payload = Payload()
+        alive.add(payload)
+        await use(payload)
+
+    await run()
+    await settle()
+    assert count(alive) == 0
 
 
 @rule("G11")

@@ -870,3 +870,51 @@ async def test_a_cancellation_reaches_tasks_that_never_pause(
             else:
                 tg.cancel()
     assert tasks[0].cancelled()
+
+
+# A native task that is waited for is cancelled in the place of the one that waits, and may have other ideas.
+
+
+@rule("C1", "C4", only="asyncio")
+@pytest.mark.parametrize("links", [1, 3])
+@pytest.mark.parametrize("how", ["shield", "swallow", "fail"])
+@pytest.mark.parametrize("canceller", ["deadline", "group", "task"])
+async def test_a_native_task_that_swallows_a_cancellation_of_ours_does_not_keep_it(
+    canceller: str, how: str, links: int, tick: float
+) -> None:
+    log: list[str] = []
+
+    async def work() -> str:
+        if how == "shield":
+            await shield(sleep(3 * tick))
+            return "value"
+        with suppress(asyncio.CancelledError):
+            await sleep_forever()
+        if how == "fail":
+            raise OSError
+        return "value"
+
+    async def link(coro: Coroutine[Any, Any, str]) -> str:
+        return await asyncio.create_task(coro)
+
+    async def wait() -> None:
+        coro = work()
+        for _ in range(links - 1):
+            coro = link(coro)
+        with suppress(OSError):
+            log.append(await asyncio.create_task(coro))
+        await checkpoint()
+        log.append("lost")
+
+    async def cancel(tg: TaskGroup, task: Task[None]) -> None:
+        await sleep(tick)
+        if canceller == "group":
+            tg.cancel()
+        elif canceller == "task":
+            task.cancel()
+
+    async with task_group() as outer:
+        with deadline(tick if canceller == "deadline" else None, suppress=True):
+            async with task_group() as tg:
+                outer.create_task(cancel(tg, tg.create_task(wait())))
+    assert log == ([] if how == "fail" else ["value"])

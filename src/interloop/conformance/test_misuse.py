@@ -31,6 +31,7 @@ from interloop import (
     deadline,
     first,
     gather,
+    shield,
     sleep,
     sleep_forever,
     task_group,
@@ -1229,3 +1230,52 @@ async def test_pythons_own_errors_name_the_public_class() -> None:
         with pytest.raises(TypeError, match=r"^TaskGroup\.create_task\(\)"):
             tg.create_task(coro, 1)  # type: ignore[call-arg, arg-type]
     coro.close()
+
+
+# What is left open where no group of ours waits
+
+
+@rule("G9", "C4", "G1")
+@pytest.mark.parametrize("how", ["quietly", "with-an-error"])
+async def test_what_the_inside_of_a_shield_leaves_open_goes_with_it(how: str, tick: float) -> None:
+    log: list[str] = []
+
+    async def leave_open() -> None:
+        tg = task_group()
+        await tg.__aenter__()
+        deadline(1000).__enter__()
+        tg.create_task(clean_up(tick, log))
+        tg.create_task(fail_when_cancelled(OSError()))
+        await settle()
+        if how == "with-an-error":
+            raise LookupError
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await shield(leave_open())
+    assert log == ["child"]
+    expected = [RuntimeError, RuntimeError, OSError] + [LookupError] * (how == "with-an-error")
+    assert sorted(type(error).__name__ for error in leaves(caught.value)) == sorted(
+        kind.__name__ for kind in expected
+    )
+    assert current_deadline() == inf
+    await checkpoint()
+
+
+@rule("G9", "C7", only="asyncio")
+async def test_an_error_of_a_child_is_reported_if_a_native_task_has_left_its_group_open() -> None:
+    reports: list[dict[str, Any]] = []
+    error = OSError()
+
+    async def leave_open() -> None:
+        tg = task_group()
+        await tg.__aenter__()
+        tg.create_task(fail(error))
+
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, report: reports.append(report))
+    await asyncio.create_task(leave_open())
+    await settle()
+    loop.set_exception_handler(handler)
+    assert [report["exception"] for report in reports] == [error]
+    assert "was left open" in reports[0]["message"]

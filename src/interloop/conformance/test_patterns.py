@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable
@@ -1363,3 +1365,11 @@ async def test_the_child_that_takes_coroutines_from_the_source_is_named_after_th
 
     async with as_completed(source()) as results:
         assert [name async for name in results] == ["as_completed"]
+
+
+@rule("P2", "C7")
+async def test_all_failures_of_first_can_be_shown_copied_and_pickled() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await first(fail(OSError("no route")))
+    for error in (caught.value, copy.copy(caught.value), pickle.loads(pickle.dumps(caught.value))):
+        assert repr(error) == "ExceptionGroup('all attempts failed', [OSError('no route')])"
