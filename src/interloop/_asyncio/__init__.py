@@ -38,6 +38,13 @@ know their own (`Requests.as_others_know_it`). What is inside a shield runs in a
 tasks of the loop, since `asyncio.run` cancels those at its end (`shields._hide`). Its context is carried back
 into the caller, as if it had run there.
 
+A group or a shield that has swallowed a cancellation of anyio's waits on in a shielded scope of anyio, or the
+next one would come in every turn of the loop (`privates.in_peace`, C3, decision 0021).
+
+**A native task in between.** `Task.cancel()` cancels the task that is waited for in the place of its waiter.
+If that ends otherwise, the waiter is cancelled once more (`Requests._ask_again_if_ended_otherwise`, decision
+0022).
+
 **Shields of anyio** hide what is around them (C8): nothing is delivered to a task inside one. The delivery
 waits for what the task waits for, and looks again after that step (`Requests._after_its_step`).
 
@@ -63,7 +70,7 @@ Which function keeps which rule:
     G6   groups.TaskGroup.cancel, scopes.cancel
     G7   groups.TaskGroup._spawn, privates.can_cancel_now
     G8   groups.TaskGroup._new_task, checks.check_child
-    G9   scopes.Scope._check_owner, groups.TaskGroup._adopt_what_is_open, groups.TaskGroup._native_ended
+    G9   scopes.Scope._check_owner, groups.TaskGroup._adopt_what_is_open, shields._close_what_is_open
     G10  groups.TaskGroup._spawn, tasks.make_task
     G11  groups.TaskGroup._native_ended, tasks.clear_finished_frames
     G12  groups.TaskGroup._error_to_raise
@@ -88,7 +95,7 @@ Which function keeps which rule:
     L10  timers.Timers.check_soon, timers.Timers.set_timer
     C1   privates.can_cancel_now, requests.Requests.deliver
     C2   requests.Requests.take_back
-    C3   requests.Requests.deliver
+    C3   requests.Requests.deliver, privates.in_peace
     C4   shields.shield, requests.Requests.hold_back
     C5   requests.Requests.settled, shields._hide
     C6   scopes.cancel, scopes.Scope._be_born_cancelled

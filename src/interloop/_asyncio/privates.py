@@ -28,8 +28,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from sys import modules
 from types import ModuleType
 from typing import Any
@@ -156,6 +156,10 @@ def _scopes(innermost: AnyioScope | None) -> Iterator[AnyioScope]:
         innermost = innermost._parent_scope
 
 
+def _protects(scope: AnyioScope) -> bool:
+    return bool(scope.shield) and scope not in _peaceful
+
+
 def shield_between(inner: AnyioScope | None, outer: AnyioScope | None) -> bool:
     """Whether a shielded scope of anyio is around `inner` (itself included) and inside `outer` (C8)."""
     if inner is None:
@@ -163,7 +167,7 @@ def shield_between(inner: AnyioScope | None, outer: AnyioScope | None) -> bool:
     for scope in _scopes(inner):
         if scope is outer:
             return False
-        if scope.shield:
+        if _protects(scope):
             return True
     return False
 
@@ -176,7 +180,7 @@ def anyio_cancellation(task: asyncio.Task[Any]) -> str | None:
     for scope in _scopes(here):
         if scope._cancel_called:
             return str(getattr(scope, "_cancel_reason", f"Cancelled by cancel scope {id(scope):x}"))
-        if scope.shield:
+        if _protects(scope):
             return None
     return None
 
@@ -193,16 +197,29 @@ def anyio_requests(task: asyncio.Task[Any]) -> int:
     )
 
 
-def in_peace(came: Sequence[BaseException]) -> AbstractContextManager[object]:
+def in_peace(came: Sequence[BaseException]) -> AbstractContextManager[None]:
     """Where one waits on in spite of a cancellation: anyio would come again in every turn (C3).
+
+    Cancellations of ours still come, as they do without it: anyio's scopes look at how many there were.
 
     Args:
         came: the cancellations that were swallowed so far.
     """
-    if came and is_anyio_cancellation(came[-1]):
-        scope: AbstractContextManager[object] = modules["anyio"].CancelScope(shield=True)
-        return scope
-    return nullcontext()
+    return _in_peace() if came and any(map(is_anyio_cancellation, came)) else _AS_IT_IS
+
+
+_AS_IT_IS = nullcontext()
+_peaceful: set[AnyioScope] = set()
+
+
+@contextmanager
+def _in_peace() -> Generator[None]:
+    with modules["anyio"].CancelScope(shield=True) as scope:
+        _peaceful.add(scope)
+        try:
+            yield
+        finally:
+            _peaceful.discard(scope)
 
 
 def is_anyio_cancellation(error: BaseException) -> bool:

@@ -19,11 +19,13 @@ scope of its own, inside a coroutine, `tasks.run`, that keeps the outcome for th
 as much as a task, so a child whose handle is gone when it takes its first step has none: nobody can cancel it
 or ask for its outcome. The coroutine holds the handle weakly until then.
 
-**Scopes left in the wrong task or order.** trio takes these for a corrupted stack. `scopes.Tree` knows which
-scopes of ours are open in each task, so that trio is never asked for what it cannot do. A scope that another
-task tries to leave stays open. When a task ends or leaves a group while scopes inside are open,
+**Scopes left in the wrong task or order.** trio takes these for a corrupted stack. `scopes.innermost` knows
+which scopes of ours are open in each task, so that trio is never asked for what it cannot do. A scope that
+another task tries to leave stays open. When a task ends or leaves a group while scopes inside are open,
 `scopes.close_all` cancels their children and waits for them there, in the only task in which trio can close
-these scopes (G9). A deadline cannot wait: it is closed when the last scope inside it is (L6).
+these scopes (G9). Where a nursery of trio's own is open inside, trio can close none around it: the group
+waits for its children without that (`TaskGroup._wait_without_closing`). A deadline cannot wait: it is closed
+when the last scope inside it is (L6).
 
 **Children that wait for a slot** of the group's `limit` are a handle and a coroutine in a queue, and no
 task (G14). trio tells only tasks that a scope around them is cancelled, so while the queue is not empty one
@@ -42,7 +44,7 @@ Which function keeps which rule:
     G6   groups.TaskGroup.cancel
     G7   tasks.Task.cancel, groups.TaskGroup._spawn
     G8   groups.TaskGroup._new_task, checks.check_child
-    G9   scopes.Scope._check_owner, scopes.close_all, tasks.run
+    G9   scopes.Scope._check_owner, scopes.close_all, tasks.run, shields._close_what_is_open
     G10  tasks.run
     G11  tasks.run, scopes.Scope._closed
     G12  the host's own: a nursery raises them in a group
