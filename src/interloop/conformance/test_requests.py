@@ -500,8 +500,6 @@ async def test_an_anyio_scope_that_a_shield_cancels_at_once_cancels_nothing_afte
 ) -> None:
     import anyio
 
-    if asyncio_inside_trio():
-        pytest.skip("virtual time does not pass on trio-asyncio while anyio keeps its loop busy")
     log: list[str] = []
     with anyio.CancelScope() as scope:
 
@@ -521,8 +519,6 @@ async def test_an_anyio_scope_that_a_shield_cancels_at_once_cancels_nothing_afte
 async def test_an_anyio_scope_around_a_timeout_that_were_both_held_back_knows_its_own(tick: float) -> None:
     import anyio
 
-    if asyncio_inside_trio():
-        pytest.skip("virtual time does not pass on trio-asyncio while anyio keeps its loop busy")
     log: list[str] = []
     with anyio.move_on_after(2 * tick):
         async with asyncio.timeout(tick):
@@ -1319,3 +1315,51 @@ async def test_a_shield_keeps_one_of_the_cancellations_that_anyio_throws_in_ever
         scope.cancel()
         await shield(work())
     assert kept[0] - before < 10
+
+
+# A scope of anyio cancels what waits in it in every turn; ours waits on in peace
+
+
+async def wait_in_a_shield(seconds: float) -> None:
+    await shield(sleep(seconds))
+
+
+async def wait_for_a_child(seconds: float) -> None:
+    async with task_group() as tg:
+        tg.create_task(wait_in_a_shield(seconds))
+
+
+@rule("C5", "L3", "N5")
+@needs_anyio
+@pytest.mark.parametrize("wait", [wait_in_a_shield, wait_for_a_child])
+@pytest.mark.parametrize("outer", ["deadline", "group", "anyio"])
+async def test_what_expires_around_a_cancelled_scope_of_anyio_in_which_ours_waits_is_not_lost(
+    outer: str, wait: Callable[[float], Coroutine[Any, Any, None]], tick: float
+) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def inside() -> None:
+        with anyio.move_on_after(tick):
+            try:
+                await sleep_forever()
+            finally:
+                await wait(4 * tick)
+        log.append("passed")
+
+    if outer == "deadline":
+        with pytest.raises(TimeoutError):
+            async with deadline(2 * tick):
+                await inside()
+    elif outer == "group":
+        async with task_group() as tg:
+            task = tg.create_task(inside())
+            await sleep(2 * tick)
+            tg.cancel()
+        assert task.cancelled()
+    else:
+        with pytest.raises(TimeoutError):
+            with anyio.fail_after(2 * tick):
+                await inside()
+    assert log == []

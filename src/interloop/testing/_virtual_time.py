@@ -41,6 +41,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._outside = Outside()
         self._io = _Selector(self)
         super().__init__(self._io)
+        self._run_nothing_early()
         self._own_io = len(self._io.get_map())  # by which other threads and signals wake the loop
 
     def time(self) -> float:
@@ -83,9 +84,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now = next_timer
         self._waited = 0.0
         self._spins = 0
-        # asyncio runs the timers before now + resolution: its nanosecond is lost in a number of days
-        self._clock_resolution = ulp(next_timer)
+        self._run_nothing_early()
         return []
+
+    def _run_nothing_early(self) -> None:
+        """asyncio runs the timers before now + resolution, a nanosecond, which is lost in a number of days."""
+        self._clock_resolution = ulp(self._now)
 
     def _is_awaiting_the_outside(self) -> bool:
         return bool(self._jobs) or len(self._io.get_map()) > self._own_io or self._outside.is_at_work()
