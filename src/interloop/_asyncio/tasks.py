@@ -69,17 +69,27 @@ class Task(Node, Child[T_co]):
 
     @property
     def native(self) -> asyncio.Task[T_co]:
+        native = self._native_if_known()
+        if native is not None:
+            return native
+        if self._native.done():
+            why = "never started, so it has no native task"
+        elif isinstance(self._native, Queued) and self._native.starting is not None:
+            why = (
+                "is in its first step, in a coroutine of its task factory's, so its native task is not known"
+            )
+        else:
+            why = "is waiting for a slot of its group's limit, so it has no native task yet"
+        raise RuntimeError(f"{self!r} {why}")
+
+    def _native_if_known(self) -> asyncio.Task[T_co] | None:
         native = self._native
         if not isinstance(native, Queued):
             return native
+        tasks: set[asyncio.Task[Any]] = set()
         if native.starting is not None:
-            tasks: set[asyncio.Task[Any]] = asyncio.all_tasks(self._parent._tree.loop())
-            for task in tasks:
-                if task.get_coro() is native.starting:
-                    return task
-        raise RuntimeError(
-            f"{self!r} is waiting for a slot of its group's limit, so it has no native task yet"
-        )
+            tasks = asyncio.all_tasks(self._parent._tree.loop())
+        return next((task for task in tasks if task.get_coro() is native.starting), None)
 
     def done(self) -> bool:
         return self._native.done()
@@ -92,10 +102,7 @@ class Task(Node, Child[T_co]):
         return error is not None and errors_only(error, CancelledError) is None
 
     def get_name(self) -> str:
-        native = self._native
-        if isinstance(native, Queued) and native.starting is not None:
-            native = self.native
-        return native.get_name()
+        return (self._native_if_known() or self._native).get_name()
 
     def cancel(self) -> None:
         if self._cancelled or self.done():
@@ -114,7 +121,7 @@ class Task(Node, Child[T_co]):
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         native = self._native
-        return self.native if isinstance(native, Queued) else native
+        return self._native_if_known() if isinstance(native, Queued) else native
 
     def _queue(self, coro: Coroutine[Any, Any, T_co], name: str | None) -> None:
         self._native = Queued(name or name_of(coro) or safe_repr(coro))

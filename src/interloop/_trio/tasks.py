@@ -78,6 +78,8 @@ class Task(Child[T_co]):
     def native(self) -> trio.lowlevel.Task:
         if self._native is not None:
             return self._native
+        if self._done:
+            raise RuntimeError(f"{self!r} never started, so it has no native task")
         if self._started is None:
             raise RuntimeError(
                 f"{self!r} is waiting for a slot of its group's limit, so it has no native task yet"

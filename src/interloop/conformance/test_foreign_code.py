@@ -1016,6 +1016,27 @@ class HidesItsTraceback(Exception):
         raise Misbehaved
 
 
+@rule("C7", "G14", only="asyncio")
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no task is eager")
+async def test_a_queued_child_whose_coroutine_an_eager_factory_wraps_can_be_looked_at_in_its_first_step() -> (
+    None
+):
+    names: list[str] = []
+
+    async def look() -> None:
+        names.append(task.get_name())
+        assert "running" in repr(task)
+        with pytest.raises(RuntimeError, match="task factory"):
+            task.cancel()
+
+    with task_factory(traced_and_eager):
+        async with task_group(limit=1) as tg:
+            tg.create_task(checkpoint())
+            task = tg.create_task(look(), name="looks")
+    assert names == ["looks"]
+    assert not task.cancelled()
+
+
 @rule("C7")
 @pytest.mark.skipif(
     sys.implementation.name == "pypy", reason="asyncio's futures are written in Python there, and ask for it"

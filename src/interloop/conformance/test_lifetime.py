@@ -399,6 +399,8 @@ async def test_a_waiting_child_is_cancelled_by_itself_and_never_starts() -> None
             waiting.result()
         with pytest.raises(TaskCancelled):
             waiting.exception()
+        with pytest.raises(RuntimeError, match="never started"):
+            waiting.native
         assert not running.done()
         gate.opened = True
     assert log == ["next"]

@@ -88,7 +88,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return []
 
     def _run_nothing_early(self) -> None:
-        """asyncio runs the timers before now + resolution, a nanosecond, which is lost in a number of days."""
+        """asyncio runs the timers before now + resolution: its nanosecond is lost in a number of days."""
         self._clock_resolution = ulp(self._now)
 
     def _is_awaiting_the_outside(self) -> bool:
