@@ -222,7 +222,7 @@ class TaskGroup(Owner):
             self._body_failed(exc, came)
         self._end_background()
         try:
-            must_suspend = exc is None  # G13
+            must_suspend = exc is None or requests.one_of_ours_is_repeated(task, self._settled)  # G13
             while self._tasks:
                 must_suspend = False
                 self._last_child_ended = asyncio.get_running_loop().create_future()

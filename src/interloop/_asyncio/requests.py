@@ -163,6 +163,14 @@ class Requests:
             or (ANYIO in modules and anyio_cancellation(task) is not None)
         )
 
+    def one_of_ours_is_repeated(self, task: asyncio.Task[Any], settled: int) -> bool:
+        """Whether `task`, which is running, was asked again for what a scope of ours had asked for.
+
+        An `asyncio.TaskGroup` that raises errors does that, from 3.13 on. A task that ends before its next
+        checkpoint would end as cancelled (N1).
+        """
+        return has_undelivered_request(task) and self._of_host(task) <= settled
+
     def as_others_know_it(self, task: asyncio.Task[Any], error: BaseException) -> CancelledError | None:
         """The cancellation to raise out of a scope of ours in the place of `error`, if that may not pass.
 

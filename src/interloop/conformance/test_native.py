@@ -437,6 +437,32 @@ async def test_an_asyncio_group_fails_while_our_cancelled_group_in_it_cleans_up(
     assert log == []
 
 
+@rule("N1", "G4", only="asyncio")
+@pytest.mark.parametrize("canceller", ["deadline", "group", "task"])
+async def test_a_request_that_an_asyncio_group_repeats_cancels_no_task_that_ends_before_its_next_checkpoint(
+    canceller: str, tick: float
+) -> None:
+    async def work() -> str:
+        with suppress(ExceptionGroup):
+            async with task_group():
+                async with asyncio.TaskGroup():
+                    try:
+                        await sleep_forever()
+                    finally:
+                        raise OSError
+        return "result"
+
+    with deadline(tick if canceller == "deadline" else None, suppress=True):
+        async with task_group() as tg:
+            task = tg.create_task(work())
+            await sleep(tick)
+            if canceller == "group":
+                tg.cancel()
+            elif canceller == "task":
+                task.cancel()
+    assert task.result() == "result"
+
+
 # N2: asyncio.timeout and asyncio.wait_for
 
 
