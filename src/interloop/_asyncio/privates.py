@@ -31,7 +31,6 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from sys import modules
-from types import ModuleType
 from typing import Any
 from weakref import ref
 
@@ -131,23 +130,22 @@ AnyioScope = Any
 
 def anyio_scope(task: asyncio.Task[Any]) -> AnyioScope | None:
     """The innermost cancel scope of anyio around the point at which `task` is."""
-    global _anyio, _anyio_states
-    module = modules.get(ANYIO)
-    if module is not _anyio:
-        states = getattr(module, "_task_states", None)
-        if states is None:
-            return None  # another thread is importing it
-        # the dictionary inside the weak one: a lookup there takes half as long
-        _anyio_states = states.data
-        _anyio = module
-    if not _anyio_states:
-        return None
-    state = _anyio_states.get(ref(task))
+    states = _anyio_states or _find_anyio_states()
+    state = states.get(ref(task)) if states else None
     return None if state is None else state.cancel_scope
 
 
-_anyio: ModuleType | None = None
+# The dictionary inside anyio's weak one: a lookup there takes half as long.
 _anyio_states: dict[ref[asyncio.Task[Any]], Any] = {}
+
+
+def _find_anyio_states() -> dict[ref[asyncio.Task[Any]], Any]:
+    """While another thread imports anyio, its module is there and has nothing in it."""
+    global _anyio_states
+    states = getattr(modules.get(ANYIO), "_task_states", None)
+    if states is not None:
+        _anyio_states = states.data
+    return _anyio_states
 
 
 def _scopes(innermost: AnyioScope | None) -> Iterator[AnyioScope]:

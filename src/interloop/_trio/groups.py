@@ -15,7 +15,6 @@ from trio import CancelScope
 from trio.lowlevel import checkpoint_if_cancelled
 
 from .._checks import name_of, refuse, safe_repr
-from .._children import Child
 from .._error_groups import errors_only, exceptions_in, first_leaf, is_a, same_errors
 from .._errors import finished, left_out_of_order, not_entered
 from .scopes import close_all
@@ -83,9 +82,8 @@ class TaskGroup(Owner):
         return Task(self, name)
 
     def _spawn(
-        self, task: Child[T], coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
+        self, task: Any, coro: Coroutine[Any, Any, T], name: str | None, context: Context | None
     ) -> None:
-        assert isinstance(task, Task)
         assert self._nursery is not None
         started = task._started = run(ref(task), self, coro, context)
         try:
