@@ -14,7 +14,7 @@ from .._checks import refuse
 from .._error_groups import contexts_of, errors_only, first_leaf, is_a, is_of_full_stack, same_errors
 from .._errors import finished, left_open, left_out_of_order, not_entered
 from .privates import in_peace, shield_between, unregister_task
-from .requests import keep, outwards
+from .requests import outwards
 from .scopes import Node, cancel, handle_of, open_nodes, put_under
 from .tasks import Owner, Task, awaited_by, clear_finished_frames, make_task, no_longer_awaited_by
 from .views import NativeTaskGroup
@@ -230,7 +230,7 @@ class TaskGroup(Owner):
                     with in_peace(came):
                         await self._last_child_ended
                 except CancelledError as cancellation:
-                    keep(came, cancellation)
+                    came.append(cancellation)
                     self._cancel()
             parent = self._parent
             if must_suspend or not (came or self._errors or not self._outer_is_cancelled(task)):

@@ -83,13 +83,6 @@ class _Held:
         self.delivery: asyncio.Handle | None = None  # none while a shield of anyio goes on
 
 
-def keep(came: list[CancelledError], cancellation: CancelledError) -> None:
-    """Add `cancellation` to what was swallowed; of anyio's, which come in every turn, one is kept."""
-    if came and is_anyio_cancellation(cancellation) and is_anyio_cancellation(came[-1]):
-        came.pop()
-    came.append(cancellation)
-
-
 def outwards(node: Any) -> Iterator[Any]:
     """`node` and what is around it in the same task, whose handle, if it has one, is the last."""
     while node is not None:
@@ -257,7 +250,8 @@ class Requests:
         task: asyncio.Task[Any],
         settled: int,
         came: Sequence[CancelledError] = (),
-        ours: bool = False,
+        *,
+        ours: bool,
     ) -> None:
         """What was swallowed is delivered again at the next checkpoint of `task`, which is running.
 

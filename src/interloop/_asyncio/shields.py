@@ -13,7 +13,7 @@ from .._checks import refuse
 from .._errors import left_open, outside_of_tasks
 from .groups import TaskGroup
 from .privates import current_task, in_peace, unregister_task
-from .requests import keep, outwards
+from .requests import outwards
 from .scopes import Tree, tree_of
 from .tasks import accepts, clear_finished_frames, make_task, wait_for_end
 
@@ -67,7 +67,7 @@ async def _wait_until_done(task: asyncio.Task[Any], caller: asyncio.Task[Any], t
                 with in_peace(came):
                     await wait_for_end(task)
             except CancelledError as cancellation:
-                keep(came, cancellation)
+                came.append(cancellation)
         tree.requests.hold_back(caller, settled, came, ours=bool(came))
     finally:
         tree.in_shields.discard(task)

@@ -619,6 +619,19 @@ async def test_a_request_by_others_stays_when_the_scope_has_its_own(tick: float)
     await wait_in_all_manners(tick)
 
 
+@rule("C1", only="asyncio")
+async def test_a_shield_in_clean_up_repeats_no_cancellation_that_came_before_it(tick: float) -> None:
+    log: list[str] = []
+    with deadline(tick, suppress=True):
+        try:
+            await sleep_forever()
+        finally:
+            await shield(sleep(tick))
+            await checkpoint()
+            log.append("went on")
+    assert log == ["went on"]
+
+
 # C3: while a cancelled scope waits for clean-up the loop is idle
 
 

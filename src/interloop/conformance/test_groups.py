@@ -1963,6 +1963,16 @@ def count(alive: weakref.WeakSet[Any]) -> int:
     return len(alive)
 
 
+@rule("G3", "G13", only="asyncio")
+async def test_an_error_of_the_body_comes_out_of_a_group_without_children_in_the_same_turn() -> None:
+    turns: list[str] = []
+    with pytest.raises(ExceptionGroup):
+        async with task_group():
+            asyncio.get_running_loop().call_soon(turns.append, "one")
+            raise OSError
+    assert turns == []
+
+
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
 async def test_the_result_of_a_finished_child_is_freed_while_the_group_is_open() -> None:
