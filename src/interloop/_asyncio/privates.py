@@ -66,7 +66,7 @@ def has_undelivered_request(task: asyncio.Task[Any]) -> bool:
     return bool(getattr(task, "_must_cancel", False)) and not _is_of_anyio(message)
 
 
-def can_cancel_now(task: asyncio.Task[Any], after_a_turn: bool = False) -> bool:
+def can_cancel_now(task: asyncio.Task[Any], *, after_a_turn: bool) -> bool:
     """Whether `Task.cancel()` now takes nothing away (C1): it is suspended and has no value on its way.
 
     Not so if it is running or has not begun; if what it waits for is done; or if it waits for another task of

@@ -116,7 +116,7 @@ class Task(Node, Child[T_co]):
 
     def _is_woken(self) -> bool:
         return not isinstance(self._native, Queued) and not (
-            self._native.done() or can_cancel_now(self._native)
+            self._native.done() or can_cancel_now(self._native, after_a_turn=False)
         )
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
