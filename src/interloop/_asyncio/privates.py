@@ -28,8 +28,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from sys import modules
 from typing import Any
 from weakref import ref
@@ -195,7 +195,7 @@ def anyio_requests(task: asyncio.Task[Any]) -> int:
     )
 
 
-def in_peace(came: Sequence[BaseException]) -> AbstractContextManager[None]:
+def in_peace(came: Sequence[BaseException]) -> AbstractContextManager[object]:
     """Where one waits on in spite of a cancellation: anyio would come again in every turn (C3).
 
     Cancellations of ours still come, as they do without it: anyio's scopes look at how many there were.
@@ -203,21 +203,22 @@ def in_peace(came: Sequence[BaseException]) -> AbstractContextManager[None]:
     Args:
         came: the cancellations that were swallowed so far.
     """
-    return _in_peace() if came and any(map(is_anyio_cancellation, came)) else _AS_IT_IS
+    return _InPeace() if came and any(map(is_anyio_cancellation, came)) else _AS_IT_IS
 
 
 _AS_IT_IS = nullcontext()
 _peaceful: set[AnyioScope] = set()
 
 
-@contextmanager
-def _in_peace() -> Generator[None]:
-    with modules["anyio"].CancelScope(shield=True) as scope:
-        _peaceful.add(scope)
-        try:
-            yield
-        finally:
-            _peaceful.discard(scope)
+class _InPeace:
+    def __enter__(self) -> None:
+        self._scope: AnyioScope = modules["anyio"].CancelScope(shield=True)
+        self._scope.__enter__()
+        _peaceful.add(self._scope)
+
+    def __exit__(self, *error: Any) -> None:
+        _peaceful.remove(self._scope)
+        self._scope.__exit__(*error)
 
 
 def is_anyio_cancellation(error: BaseException) -> bool:

@@ -110,6 +110,22 @@ async def a_future_in_gather(_: TaskGroup) -> Handover:
     return hand_over_by(future, lambda: asyncio.gather(future))
 
 
+async def take(future: asyncio.Future[str]) -> str:
+    return await future
+
+
+@of_asyncio
+async def a_future_in_a_native_task(_: TaskGroup) -> Handover:
+    future = asyncio.get_running_loop().create_future()
+    return hand_over_by(future, lambda: asyncio.create_task(take(future)))
+
+
+@of_asyncio
+async def a_future_in_a_task_in_gather(_: TaskGroup) -> Handover:
+    future = asyncio.get_running_loop().create_future()
+    return hand_over_by(future, lambda: asyncio.gather(take(future)))
+
+
 @of_asyncio
 async def a_future_in_wait_for(_: TaskGroup) -> Handover:
     future = asyncio.get_running_loop().create_future()
