@@ -1363,3 +1363,16 @@ async def test_what_expires_around_a_cancelled_scope_of_anyio_in_which_ours_wait
             with anyio.fail_after(2 * tick):
                 await inside()
     assert log == []
+
+
+@rule("C8", "L1", "N5")
+@needs_anyio
+async def test_a_cancelled_scope_of_anyio_around_a_shielded_one_is_no_cancellation_in_it(tick: float) -> None:
+    import anyio
+
+    with anyio.CancelScope() as outer:
+        outer.cancel()
+        with anyio.CancelScope(shield=True):
+            with pytest.raises(TimeoutError):
+                async with deadline(tick):
+                    await sleep_forever()
