@@ -2070,9 +2070,13 @@ async def errors_beside_an_expiry(payload: Payload) -> None:
 
     with suppress(ExceptionGroup), deadline(0, suppress=True):
         try:
-            raise ExceptionGroup("", [OSError(), LookupError()])
-        except* OSError:
             await wait(payload)
+        except get_cancelled_exc_class() as cancellation:
+            error = BaseExceptionGroup("", [cancellation, LookupError()])
+        try:
+            raise error
+        finally:
+            del error
 
 
 async def start_that_is_cancelled(payload: Payload) -> None:
