@@ -2068,11 +2068,12 @@ async def errors_beside_an_expiry(payload: Payload) -> None:
     async def wait(payload: Payload) -> None:
         await sleep_forever()
 
+    error: BaseException = LookupError()
     with suppress(ExceptionGroup), deadline(0, suppress=True):
         try:
             await wait(payload)
         except get_cancelled_exc_class() as cancellation:
-            error = BaseExceptionGroup("", [cancellation, LookupError()])
+            error = BaseExceptionGroup("", [cancellation, error])
         try:
             raise error
         finally:
