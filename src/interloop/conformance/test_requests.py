@@ -1370,9 +1370,13 @@ async def test_what_expires_around_a_cancelled_scope_of_anyio_in_which_ours_wait
 async def test_a_cancelled_scope_of_anyio_around_a_shielded_one_is_no_cancellation_in_it(tick: float) -> None:
     import anyio
 
-    with anyio.CancelScope() as outer:
+    timed_out = False
+    with anyio.CancelScope() as outer:  # swallows a cancellation that comes out in the place of the timeout
         outer.cancel()
         with anyio.CancelScope(shield=True):
-            with pytest.raises(TimeoutError):
+            try:
                 async with deadline(tick):
                     await sleep_forever()
+            except TimeoutError:
+                timed_out = True
+    assert timed_out
