@@ -17,7 +17,6 @@ from .._error_groups import (
     errors_only,
     exceptions_in,
     is_a,
-    is_of_full_stack,
     set_cause,
     set_context,
 )
@@ -137,6 +136,7 @@ class Deadline(Scope, abc.Deadline):
         if loop is None and exc_type is GeneratorExit:
             return None  # the coroutine is thrown away, after its loop
         if task is None or loop is None or current_task(loop) is not task:
+            del task  # G11
             self._refuse_to_leave()
         own_cancellation = self._expired
         timer = self._timer
@@ -165,7 +165,7 @@ class Deadline(Scope, abc.Deadline):
             if innermost.get(task) is self:
                 self._close(task)
             else:
-                self._leave_out_of_order(task, exc)
+                self._leave_out_of_order(task)
             if not own_cancellation or exc is None:
                 return None
             requests = self._tree.requests
@@ -185,7 +185,7 @@ class Deadline(Scope, abc.Deadline):
         finally:
             del task, exc, errors, other  # G11
 
-    def _leave_out_of_order(self, task: asyncio.Task[Any], exc: BaseException | None) -> None:
+    def _leave_out_of_order(self, task: asyncio.Task[Any]) -> None:
         """G9: the scopes that are open inside stay so for their owner."""
         inside = open_nodes(task, self, self._tree)[1:]
         if not inside:  # a scope around this one was left before, and has told
@@ -198,8 +198,7 @@ class Deadline(Scope, abc.Deadline):
                 scope.cancel()
         self._in_body = False
         self._task = self._parent = None
-        if not is_of_full_stack(exc):
-            raise left_out_of_order(self, inside[-1])
+        raise left_out_of_order(self, inside[-1])
 
     def _abandon(self, adopter: object) -> None:
         self._stop_timer()

@@ -101,7 +101,7 @@ class TaskGroup(Owner):
         native.add_done_callback(self._native_ended)
         if self._cancelled:  # G7: born cancelled
             cancel(task, native, tree)
-        del task, native  # G11: the frames of an eager task know this one
+        del task, native, outer_starting  # G11: the frames of an eager task know this one
 
     def _children(self) -> Iterable[asyncio.Task[Any]]:
         return self._tasks
@@ -178,7 +178,6 @@ class TaskGroup(Owner):
         errors, self._errors = self._errors or [], None
         for error in errors:
             adopter._failed(error)
-        adopter._only_logged += self._only_logged
 
     def _cancel_children(self) -> None:
         self._drop_queue()

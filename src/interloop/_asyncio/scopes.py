@@ -285,6 +285,7 @@ class Scope(Node):
         task = self._task
         loop = asyncio._get_running_loop()
         if task is None or loop is None or current_task(loop) is not task:
+            del task  # G11: an error knows the frames that it came through, and a task its error
             self._refuse_to_leave()
         return task
 
@@ -295,7 +296,7 @@ class Scope(Node):
         tree = self._tree
         tree.check_here(self, "leaving")
         entered_in, here = tree.name_of(task), tree.name_of(current_task(asyncio.get_running_loop()))
-        del task  # G11
+        del task
         raise left_in_another_task(self, entered_in, here)
 
     def _close(self, task: asyncio.Task[Any]) -> None:

@@ -1337,10 +1337,18 @@ async def test_a_stack_that_is_full_is_told_as_such_and_leaves_no_deadline_open(
 @pytest.mark.skipif(
     sys.implementation.name == "pypy", reason="the recursion limit says nothing of the depth of its stack"
 )
-async def test_a_stack_that_is_full_is_told_as_such_and_leaves_no_group_open(tick: float) -> None:
+@pytest.mark.parametrize("what", ["group", "deadline-around-group", "group-around-deadline"])
+async def test_a_stack_that_is_full_is_told_as_such_and_leaves_no_group_open(what: str, tick: float) -> None:
     async def dive() -> None:
-        async with task_group():
-            await dive()
+        if what == "group":
+            async with task_group():
+                await dive()
+        elif what == "deadline-around-group":
+            async with deadline(1000), task_group():
+                await dive()
+        else:
+            async with task_group(), deadline(1000):
+                await dive()
 
     with pytest.raises(ExceptionGroup) as caught:
         await dive()

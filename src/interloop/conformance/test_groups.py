@@ -2089,27 +2089,35 @@ async def start_that_is_cancelled(payload: Payload) -> None:
 
     with suppress(ExceptionGroup):
         async with task_group() as tg:
-            with deadline(0, suppress=True):
+            with deadline(0.001, suppress=True):  # in which it comes to wait
                 await tg.start(serve, payload)
-
-
-async def native_view_that_was_used(payload: Payload) -> None:
-    async def use(payload: Payload) -> None:
-        async with task_group() as tg:
-            with deadline(1000) as limit:
-                _views = tg.native, limit.native
-                await checkpoint()
-
-    await use(payload)
 
 
 async def refused_exit(payload: Payload) -> None:
     async def leave(tg: TaskGroup, payload: Payload) -> None:
-        with suppress(RuntimeError):
-            await tg.__aexit__(None, None, None)
+        await tg.__aexit__(None, None, None)
 
-    async with task_group() as tg:
-        tg.create_task(leave(tg, payload))
+    async def own(payload: Payload) -> None:
+        async with task_group() as tg:
+            tg.create_task(leave(tg, payload))
+
+    with suppress(ExceptionGroup):
+        async with task_group() as tg:
+            tg.create_task(own(payload))
+
+
+async def refused_exit_of_a_deadline(payload: Payload) -> None:
+    async def leave(limit: Deadline, payload: Payload) -> None:
+        limit.__exit__(None, None, None)
+
+    async def own(payload: Payload) -> None:
+        with deadline(1000) as limit:
+            async with task_group() as tg:
+                tg.create_task(leave(limit, payload))
+
+    with suppress(ExceptionGroup):
+        async with task_group() as tg:
+            tg.create_task(own(payload))
 
 
 async def shield_that_fails_at_once(payload: Payload) -> None:
@@ -2128,8 +2136,8 @@ async def shield_that_fails_at_once(payload: Payload) -> None:
         first_with_a_loser,
         errors_beside_an_expiry,
         start_that_is_cancelled,
-        native_view_that_was_used,
         refused_exit,
+        refused_exit_of_a_deadline,
         shield_that_fails_at_once,
     ],
 )
@@ -2140,6 +2148,22 @@ async def test_nothing_stays_in_a_cycle(use: Callable[[Payload], Awaitable[None]
         payload = Payload()
         alive.add(payload)
         await use(payload)
+
+    await run()
+    await settle()
+    assert count(alive) == 0
+
+
+@rule("G11")
+@pytest.mark.usefixtures("no_collection")
+async def test_a_scope_is_freed_although_its_native_one_was_used() -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def run() -> None:
+        async with task_group() as tg:
+            with deadline(1000) as limit:
+                alive.update([tg, limit])
+                _views = tg.native, limit.native
 
     await run()
     await settle()
