@@ -1415,9 +1415,9 @@ async def wait_for_a_long_chain() -> None:
     await task
 
 
-ask_themselves = pytest.mark.skipif(
+that_asks_itself: pytest.MarkDecorator = pytest.mark.skipif(
     sys.implementation.name == "pypy",
-    reason="asyncio's futures are written in Python there: to wait asks, too",
+    reason="asyncio's futures are written in Python there, and awaiting one calls its done()",
 )
 
 
@@ -1426,7 +1426,7 @@ ask_themselves = pytest.mark.skipif(
     "wait",
     [
         wait_for_a_duck,
-        pytest.param(wait_for_an_undecided_future, marks=ask_themselves),
+        pytest.param(wait_for_an_undecided_future, marks=that_asks_itself),
         wait_for_a_long_chain,
     ],
 )
@@ -1443,7 +1443,7 @@ async def test_an_odd_wait_keeps_nobody_from_being_cancelled(
             await settle()
             if canceller == "task":
                 odd.cancel()
-                if wait is not wait_for_a_long_chain:  # of which each link takes a turn
+                if wait is not wait_for_a_long_chain:  # each link of the chain takes a turn
                     await settle()
                     assert odd.done()
                 await until(odd.done)
