@@ -819,11 +819,21 @@ async def test_a_call_from_another_loop_is_refused_and_harms_nobody(
 
 
 @rule("D5", host="trio-guest")
-@pytest.mark.parametrize("call", SYNC)
+@pytest.mark.parametrize("call", [*SYNC, *ASYNC])
 async def test_a_call_from_the_loop_that_trio_is_a_guest_of_is_refused(call: str) -> None:
     refused: list[BaseException] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def await_the_call() -> None:
+        try:
+            await ASYNC[call](scene)
+        except BaseException as error:
+            refused.append(error)
 
     def make_the_call() -> None:
+        if call in ASYNC:
+            tasks.append(asyncio.get_running_loop().create_task(await_the_call()))
+            return
         try:
             SYNC[call](scene)
         except BaseException as error:
