@@ -29,8 +29,20 @@ from .mutants import Mutant, mutants
 
 PACKAGE = Path(interloop.__file__).parent
 SUITE = Path(interloop.conformance.__file__).parent
-TIMERS = Path(__file__).parents[1] / "test_timers.py"  # what a timer costs is no matter of the contract
-LEDGER = Path(__file__).parents[1] / "ledger"  # every sequence of acts on one task
+TESTS = Path(__file__).parents[1]
+TIMERS = TESTS / "test_timers.py"  # what a timer costs is no matter of the contract
+LEDGER = TESTS / "ledger"  # every sequence of acts on one task
+OWN_TESTS = [  # what the suite leaves goes through these, which are not for the hosts of strangers
+    TESTS / f"test_{name}.py"
+    for name in (
+        "backends",
+        "dropped_handles",
+        "own_cancellation",
+        "refusals",
+        "subclasses",
+        "tracebacks",
+    )
+]
 LIST = Path(__file__).with_name("survivors.toml")
 HARNESS = {SUITE, PACKAGE / "testing"}  # what judges is not judged
 
@@ -82,10 +94,15 @@ class Results:
     def __init__(self, listed: dict[Key, Survivor], output: TextIO) -> None:
         self._listed = listed
         self._output = output
-        self.verdicts: list[Verdict] = []
+        self._verdicts: dict[Mutant, Verdict] = {}  # the last one counts
+
+    def verdicts(self, *outcomes: str) -> list[Verdict]:
+        """All, or those with these outcomes."""
+        verdicts = self._verdicts.values()
+        return [verdict for verdict in verdicts if not outcomes or self.outcome(verdict) in outcomes]
 
     def add(self, verdict: Verdict) -> None:
-        self.verdicts.append(verdict)
+        self._verdicts[verdict.mutant] = verdict
         file, function, was, now = key(verdict.mutant)
         record = {
             "file": file,
@@ -110,7 +127,7 @@ class Results:
     def outdated(self) -> list[Survivor]:
         """What the list says survives, and does not."""
         outcomes: dict[Key, set[str]] = {}
-        for verdict in self.verdicts:
+        for verdict in self.verdicts():
             outcomes.setdefault(key(verdict.mutant), set()).add(self.outcome(verdict))
         return [
             entry
@@ -120,7 +137,7 @@ class Results:
 
     def table(self) -> Table:
         by_file: dict[str, Counter[str]] = {}
-        for verdict in self.verdicts:
+        for verdict in self.verdicts():
             by_file.setdefault(path_of(verdict.mutant), Counter())[self.outcome(verdict)] += 1
         by_file["all"] = sum(by_file.values(), Counter())
         table = Table("file", "mutants", "killed", "change nothing", "left", "killed, %")
@@ -142,6 +159,10 @@ def chosen(options: argparse.Namespace, listed: dict[Key, Survivor]) -> list[Mut
         found = [mutant for mutant in found if int(first) <= mutant.line <= int(last or first)]
     if options.function:
         found = [mutant for mutant in found if options.function in mutant.function]
+    if options.again:
+        records = map(json.loads, options.again.read_text("utf-8").splitlines())
+        outcomes = {(it["file"], it["function"], it["was"], it["now"]): it["outcome"] for it in records}
+        found = [mutant for mutant in found if outcomes.get(key(mutant)) == "left"]
     if options.listed:
         found = [
             mutant for mutant in found if (entry := listed.get(key(mutant))) and entry.killed_on == PYTHON
@@ -149,7 +170,7 @@ def chosen(options: argparse.Namespace, listed: dict[Key, Survivor]) -> list[Mut
     return found
 
 
-def judge(found: list[Mutant], rules: list[str], results: Results, console: Console) -> int:
+def judge(found: list[Mutant], tests: list[str], model: bool, results: Results, console: Console) -> int:
     columns = TextColumn("{task.description:22}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, auto_refresh=False) as progress:  # a thread does not fork well
         bar = progress.add_task("unchanged", total=len(found))
@@ -163,15 +184,19 @@ def judge(found: list[Mutant], rules: list[str], results: Results, console: Cons
             progress.update(bar, advance=1, description=path_of(verdict.mutant))
             progress.refresh()
 
-        suite = [
-            *map(str, [SUITE, TIMERS, LEDGER]),
-            f"--config-file={SUITE / 'pytest.ini'}",
-            f"--rootdir={SUITE}",
-        ]
-        suite += [f"--host={host}" for host in ON if not HOSTS[host].missing()]
-        suite += [f"--rule={rule}" for rule in rules]
-        suite += [f"--ignore={SUITE / 'test_plugins.py'}"]  # it runs pytest in other processes
-        return pytest.main([*suite, "-pno:terminal", "-s"], plugins=[Judge(found, note)])
+        return pytest.main([*tests, "-pno:terminal", "-s"], plugins=[Judge(found, note, model=model)])
+
+
+def suite(rules: list[str]) -> list[str]:
+    """The conformance suite, and what is told which rules it proves."""
+    hosts = [f"--host={host}" for host in ON if not HOSTS[host].missing()]
+    no_plugins = f"--ignore={SUITE / 'test_plugins.py'}"  # it runs pytest in other processes
+    options = [f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}", no_plugins]
+    return [*map(str, [SUITE, TIMERS, LEDGER]), *options, *hosts, *[f"--rule={rule}" for rule in rules]]
+
+
+def own_tests() -> list[str]:
+    return [*map(str, OWN_TESTS), f"--config-file={Path(__file__).with_name('own.ini')}"]
 
 
 def main() -> int:
@@ -192,6 +217,7 @@ def main() -> int:
         action="store_true",
         help="only those of which survivors.toml says that this Python kills them",
     )
+    add("--again", type=Path, metavar="OUTPUT", help="only those that are left in an output")
     add("--output", type=Path, default=Path("build/mutation.jsonl"), help="(default: %(default)s)")
     options = parser.parse_args()
     for name in options.files:
@@ -209,8 +235,13 @@ def main() -> int:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with options.output.open("w", encoding="utf-8") as output:
         results = Results(listed, output)
-        code = judge(found, options.rule, results, console)
-    if len(results.verdicts) < len(found):
+        code = judge(found, suite(options.rule), True, results, console)
+        if len(results.verdicts()) == len(found) and (
+            left := [verdict.mutant for verdict in results.verdicts("left", "listed")]
+        ):
+            console.print(f"{len(left)} are left, and go through {len(OWN_TESTS)} files of our own tests")
+            code = judge(left, own_tests(), False, results, console)
+    if len(results.verdicts()) < len(found):
         return code or 1
 
     console.print(results.table())
@@ -224,7 +255,7 @@ def main() -> int:
         ]
     for complaint in wrong:
         console.print(complaint, markup=False)
-    return 1 if wrong or any(results.outcome(verdict) == "left" for verdict in results.verdicts) else 0
+    return 1 if wrong or results.verdicts("left") else 0
 
 
 if __name__ == "__main__":
