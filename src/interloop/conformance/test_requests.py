@@ -621,6 +621,38 @@ async def test_a_scope_that_is_entered_and_left_before_the_next_checkpoint_does_
     assert complaints == {}
 
 
+class Given(asyncio.Future[str]):
+    """A future whose value is given at the very moment when a task begins to wait for it."""
+
+    def add_done_callback(self, *args: Any, **options: Any) -> None:
+        super().add_done_callback(*args, **options)
+        if not self.done():
+            self.set_result("value")
+
+
+@rule("C1", "C4", "G4", only="asyncio")
+@holding_back
+async def test_a_value_that_is_on_its_way_arrives_before_what_was_held_back(hold: Hold, tick: float) -> None:
+    def case(outer: Enclosing) -> Any:
+        async def run(log: list[str]) -> None:
+            async def inside() -> None:
+                await hold(2 * tick)
+                log.append(await Given())
+                await checkpoint()
+                log.append("passed")
+
+            await outer(tick, inside)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    complaints: dict[str, Any] = {}
+    cases = {outer.__name__: case(outer) for outer in scopes()}
+    await each_alone(complaints, cases, lambda log: log == ["value", "left"])
+    assert complaints == {}
+
+
 # The end of asyncio.run
 
 Work: TypeAlias = Callable[[list[str]], Coroutine[Any, Any, None]]
@@ -647,6 +679,16 @@ async def a_group_that_creates_late(log: list[str]) -> None:
         await sleep(0.015)
         tg.create_task(slow(log))
         await tg.create_task(slow(log))
+
+
+async def a_group_that_is_opened_late_in_a_child(log: list[str]) -> None:
+    async def open_late() -> None:
+        await asyncio.sleep(0)
+        await a_group(log)
+
+    async with task_group() as tg:
+        await asyncio.sleep(0)  # by now asyncio knows the shield's task no more
+        tg.create_task(open_late())
 
 
 async def a_limited_group(log: list[str]) -> None:
@@ -691,6 +733,7 @@ async def a_shield_in_a_child(log: list[str]) -> None:
         a_group,
         a_group_in_a_group,
         a_group_that_creates_late,
+        a_group_that_is_opened_late_in_a_child,
         a_limited_group,
         a_background_task,
         in_gather,
@@ -721,6 +764,17 @@ async def test_the_end_of_asyncio_run_leaves_alone_what_is_in_a_shield(work: Wor
     task = await asyncio.to_thread(run_and_leave_a_task)
     assert log == ["done", "done", "shielded"]
     assert task.cancelled()
+
+
+@rule("C5", "C4", only="asyncio")
+async def test_asyncio_knows_the_children_that_are_in_no_shield() -> None:
+    async with task_group() as tg:
+        tg.create_task(shield(sleep(0.02)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        beside = tg.create_task(sleep_forever())
+        assert beside.native in asyncio.all_tasks()
+        tg.cancel()
 
 
 @rule("C5", "C4", only="asyncio")
