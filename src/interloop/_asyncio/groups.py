@@ -123,7 +123,7 @@ class TaskGroup(Owner):
             self._cancel()
 
     def _finished(self) -> bool:
-        return self._entered and not self._in_body and not self._tasks and not self._ordinary
+        return not (self._in_body or self._tasks or self._ordinary)
 
     def _native_ended(self, native: asyncio.Task[Any]) -> None:
         if self._adopter is not None:
@@ -145,7 +145,7 @@ class TaskGroup(Owner):
                 error = errors_only(raised, CancelledError)
         except CancelledError:
             pass  # G11: the task does not keep it now that it was raised
-        if error is not None and self._in_body and self._task is not None and self._task.done():
+        if error is not None and self._task is not None and self._task.done():
             self._report(error)
         while left:
             scope = left.pop()

@@ -894,6 +894,23 @@ async def test_a_factory_that_raises_in_create_task_leaves_nothing_behind(make: 
     assert asyncio.all_tasks() == before
 
 
+@rule("C7", only="asyncio")
+async def test_a_factory_that_returns_one_task_for_two_children_keeps_no_group_open() -> None:
+    made: list[asyncio.Task[Any]] = []
+
+    def the_first_again(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        if made:
+            coro.close()
+        else:
+            made.append(asyncio.Task(coro, loop=loop, **options))
+        return made[0]
+
+    async with task_group() as tg:
+        with task_factory(the_first_again):
+            children = [tg.create_task(checkpoint()) for _ in range(2)]
+    assert [child.result() for child in children] == [None, None]
+
+
 @rule("C7", "P1", "P2", "P3", only="asyncio")
 @pytest.mark.parametrize("fails_at", [1, 2, 3, 4])
 @pytest.mark.parametrize("pattern", ["gather", "first", "as_completed"])

@@ -1975,7 +1975,8 @@ async def test_an_error_of_the_body_comes_out_of_a_group_without_children_in_the
 
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
-async def test_the_result_of_a_finished_child_is_freed_while_the_group_is_open() -> None:
+@pytest.mark.parametrize("in_a_shield", [False, True])
+async def test_the_result_of_a_finished_child_is_freed_while_the_group_is_open(in_a_shield: bool) -> None:
     alive: weakref.WeakSet[Payload] = weakref.WeakSet()
 
     async def child() -> Payload:
@@ -1984,10 +1985,14 @@ async def test_the_result_of_a_finished_child_is_freed_while_the_group_is_open()
         await checkpoint()
         return payload
 
-    async with task_group() as tg:
-        tg.create_task(child())
-        await settle()
-        assert count(alive) == 0
+    async def parent() -> None:
+        await checkpoint()
+        async with task_group() as tg:
+            tg.create_task(child())
+            await settle()
+            assert count(alive) == 0
+
+    await (shield(parent()) if in_a_shield else parent())
 
 
 @rule("G11")
