@@ -152,7 +152,8 @@ class RemoveStatement(Operator):  # type: ignore[misc]  # cosmic-ray carries no 
         declares = statement.type == "expr_stmt" and (
             statement.children[1].type == "annassign" and len(statement.children[1].children) == 2
         )
-        returns_none = statement.get_code().strip() == "return None"  # as it would without
+        # as it would without; and `False` is made `True` by cosmic-ray, which tells of more
+        returns_none = statement.get_code().strip() in {"return None", "return False"}
         return statement.type in self.KINDS and statement != "pass" and not declares and not returns_none
 
     def mutate(self, node: Any, index: int) -> Any:

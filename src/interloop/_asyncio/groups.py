@@ -152,7 +152,7 @@ class TaskGroup(Owner):
             self._failed(left_open(scope, native.get_name()))
             scope._abandon(self)
         self._child_ended(task, error)
-        if not (self._in_body or self._tasks):
+        if not self._tasks:
             last_child_ended = self._last_child_ended
             if last_child_ended is not None and not last_child_ended.done():
                 last_child_ended.set_result(None)
@@ -167,10 +167,6 @@ class TaskGroup(Owner):
         self._in_body = False
         self._adopter = adopter
         adopter._ordinary += len(self._tasks)
-        for native in self._tasks:
-            child = handle_of(native, self._tree)
-            assert child is not None
-            child._parent = adopter
         adopter._tasks |= self._tasks
         self._tasks.clear()
         self._ordinary = 0

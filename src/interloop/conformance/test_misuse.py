@@ -349,6 +349,9 @@ async def test_a_task_that_ends_with_a_scope_open_is_an_error_of_its_group(
     assert sorted(log) == children
     assert sibling.cancelled()
     assert all(getcoroutinestate(kept) == CORO_CLOSED for kept in keep if hasattr(kept, "cr_frame"))
+    for group in [tg, *(kept for kept in keep if isinstance(kept, TaskGroup))]:
+        with pytest.raises(RuntimeError, match="finished"):
+            group.create_task(checkpoint())
     await sleep(tick)  # C2: nothing is left
 
 
