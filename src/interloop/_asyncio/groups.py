@@ -170,7 +170,6 @@ class TaskGroup(Owner):
         adopter._tasks |= self._tasks
         self._tasks.clear()
         self._ordinary = 0
-        self._background = None
         errors, self._errors = self._errors or [], None
         for error in errors:
             adopter._failed(error)
@@ -179,7 +178,8 @@ class TaskGroup(Owner):
         self._drop_queue()
         for native in list(self._tasks):
             child = handle_of(native, self._tree)
-            if child is not None and not child._cancelled:
+            assert child is not None
+            if not child._cancelled:
                 cancel(child, native, self._tree)
 
     # the way out

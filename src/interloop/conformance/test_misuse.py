@@ -417,6 +417,37 @@ async def test_the_children_of_an_open_scope_are_waited_for_and_their_errors_kep
     assert about_the_owner(errors)
 
 
+@rule("G9", "G3")
+async def test_an_open_group_that_had_failed_keeps_its_error_and_its_children_are_cancelled_once(
+    tick: float,
+) -> None:
+    requests: list[int] = []
+    error = OSError("before")
+
+    async def child() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            await shield(sleep(2 * tick))
+            task: Any = asyncio.current_task() if current_backend() == "asyncio" else None
+            requests.append(1 if task is None else task.cancelling())
+
+    async def own() -> None:
+        group = await enter(task_group())
+        group.create_task(child())
+        await settle()
+        group.create_task(fail(error))
+        await sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.create_task(own(), name="the-owner")
+    assert requests == [1]
+    errors = leaves(caught.value)
+    assert error in errors
+    assert about_the_owner(errors)
+
+
 @rule("G9", "G16")
 async def test_with_deferred_errors_the_siblings_of_an_owner_that_ends_go_on(tick: float) -> None:
     log: list[str] = []
