@@ -1973,6 +1973,60 @@ async def test_an_error_of_the_body_comes_out_of_a_group_without_children_in_the
     assert turns == []
 
 
+@rule("G1", "G13", only="asyncio")
+@pytest.mark.parametrize("children", [["ends"], ["ends", "ends"], ["fails"], ["ends", "fails"]], ids=str)
+async def test_a_group_waits_for_its_children_as_many_turns_as_one_of_asyncio(children: list[str]) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def child(what: str) -> None:
+        await asyncio.sleep(0)
+        if what == "fails":
+            raise OSError
+
+    async def turns(group: Any) -> int:
+        count = 0
+
+        def turn() -> None:
+            nonlocal count, next_turn
+            count += 1
+            next_turn = loop.call_soon(turn)
+
+        next_turn = loop.call_soon(turn)
+        with suppress(ExceptionGroup):
+            async with group as tg:
+                for what in children:
+                    tg.create_task(child(what))
+        next_turn.cancel()
+        return count
+
+    assert await turns(task_group()) == await turns(asyncio.TaskGroup())
+
+
+@rule("G5")
+@pytest.mark.parametrize("outer", [deadline, task_group])
+async def test_a_cancellation_from_outside_leaves_a_group_as_the_same_object(outer: Any) -> None:
+    seen: list[BaseException] = []
+
+    async def inside() -> None:
+        async with task_group():
+            try:
+                await sleep_forever()
+            except BaseException as cancellation:
+                seen.append(cancellation)
+                raise
+
+    async with task_group() as tg:
+        tg.cancel()
+        try:
+            async with outer():
+                await inside()
+        except BaseException as cancellation:
+            seen.append(cancellation)
+            raise
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
+
+
 @rule("G11")
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("in_a_shield", [False, True])

@@ -668,6 +668,23 @@ async def test_a_group_that_was_closed_with_one_around_it_may_still_be_left() ->
         await inner.__aexit__(None, None, None)
 
 
+@rule("G9", "G4", "C5")
+async def test_the_error_of_leaving_the_outer_one_first_does_not_end_a_cancellation(tick: float) -> None:
+    log: list[str] = []
+    with deadline(tick, suppress=True):
+        outer, inner = task_group(), task_group()
+        await outer.__aenter__()
+        await inner.__aenter__()
+        try:
+            await sleep_forever()
+        except BaseException as cancellation:  # of either library
+            with pytest.raises(RuntimeError, match="still open"):
+                await outer.__aexit__(type(cancellation), cancellation, cancellation.__traceback__)
+        await checkpoint()
+        log.append("passed")
+    assert log == []
+
+
 @rule("L6", "G1")
 async def test_the_children_of_an_inner_group_are_stopped_when_a_deadline_is_left_first(tick: float) -> None:
     log: list[str] = []
