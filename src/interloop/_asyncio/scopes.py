@@ -30,7 +30,8 @@ from .requests import Requests, outwards
 from .timers import Timers
 
 # A task that is not a child of ours can end while it has a scope of ours open, such as one in an async
-# generator that was not closed. When there are this many entries, those of such tasks go.
+# generator that was not closed. When there are this many entries, those of such tasks go; not that of the
+# inside of a shield, which closes what was left open (G9).
 FEW = 100
 
 
@@ -55,7 +56,7 @@ class Tree:
     def forget_what_ended(self) -> None:
         """Called where a task that is no child of ours opens its outermost scope and there are `many`."""
         for task in list(self.innermost):
-            if task.done() and handle_of(task, self) is None:
+            if task.done() and task not in self.in_shields and handle_of(task, self) is None:
                 del self.innermost[task]
         self.many = max(FEW, 2 * len(self.innermost))
 

@@ -80,10 +80,11 @@ async def _close_what_is_open(task: asyncio.Task[Any], tree: Tree) -> None:
     Raises:
         ExceptionGroup: whose scopes these were, the errors of their children, and that of `task`.
     """
+    left = [*outwards(tree.innermost.pop(task))]
     async with TaskGroup(None, False) as group:
         if not task.cancelled() and (error := task.exception()) is not None:
             group._failed(error)
-        for scope in [*outwards(tree.innermost.pop(task))]:
+        for scope in left:
             group._failed(left_open(scope, task.get_name()))
             scope._abandon(group)
 
