@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import threading
@@ -225,6 +226,15 @@ async def test_the_refusal_names_the_usual_causes(part: str) -> None:
         async with scope, task_group() as tg:
             tg.create_task(leave(scope, refusals))
         assert part in refusals[0]
+
+
+@rule("G9", "L6")
+async def test_the_refusal_names_a_task_to_which_nobody_gave_a_name() -> None:
+    for scope in (task_group(), deadline(None)):
+        refusals: list[str] = []
+        async with scope, task_group() as tg:
+            tg.create_task(leave(scope, refusals))
+        assert re.search(r"is being left in task '[^']+'", refusals[0])
 
 
 @rule("G9")
@@ -995,6 +1005,22 @@ async def called_back(callback: Callable[[], object], schedule: Callable[[Any], 
 async def test_the_time_can_be_asked_in_a_callback() -> None:
     before = current_time()
     assert before <= await called_back(current_time) <= current_time()
+
+
+@rule("D5", "G9", "L6")
+async def test_a_scope_that_a_callback_tries_to_leave_works_on() -> None:
+    def leave_group() -> None:
+        leaving: Any = tg.__aexit__(None, None, None)
+        leaving.send(None)
+
+    async with task_group() as tg, deadline(1000) as limit:
+        for call in (leave_group, lambda: limit.__exit__(None, None, None)):
+            with pytest.raises(RuntimeError, match="is being left in task '[^']+'"):
+                await called_back(call)
+        assert current_deadline() == limit.when()
+    for call in (leave_group, lambda: limit.__exit__(None, None, None)):
+        with pytest.raises(RuntimeError, match="has been left already"):
+            await called_back(call)
 
 
 @rule("D5", "L5")
