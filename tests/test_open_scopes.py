@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +41,17 @@ def test_what_native_tasks_left_open_is_forgotten_when_there_are_twice_as_many(
         await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(main())
+
+
+def test_a_loop_in_which_a_scope_was_left_open_is_freed_with_it() -> None:
+    async def leave_open() -> weakref.ref[asyncio.AbstractEventLoop]:
+        await task_group().__aenter__()
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(leave_open())
+    for _ in range(3):
+        gc.collect()
+    assert loop() is None
 
 
 @pytest.mark.parametrize(
