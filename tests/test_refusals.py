@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
+import re
 from collections.abc import Callable, Coroutine, Generator
 from inspect import CORO_CLOSED, getcoroutinestate
 from typing import Any, NoReturn
@@ -102,6 +104,51 @@ def test_one_that_cannot_be_closed_keeps_no_other_open() -> None:
     with pytest.raises(NoAsyncContext) as refused:
         shield(Unclosable()).send(None)
     assert isinstance(refused.value.__context__, ExceptionGroup)
+
+
+def said(call: Callable[[], object]) -> str:
+    with pytest.raises(RuntimeError) as caught:
+        call()
+    return str(caught.value)
+
+
+def test_d5_a_call_from_elsewhere_is_told_where_it_belongs_and_where_it_came_from() -> None:
+    async def main() -> None:
+        async def in_another_loop() -> tuple[str, str]:
+            return said(tg.cancel), repr(asyncio.get_running_loop())
+
+        belongs = f": it belongs to {asyncio.get_running_loop()!r} in thread 'MainThread'; call it there"
+        async with task_group() as tg:
+            without_a_loop = await asyncio.to_thread(said, tg.cancel)
+            in_another, other = await asyncio.to_thread(asyncio.run, in_another_loop())
+        assert re.search(
+            r" from thread '[^']+', where no event loop runs" + re.escape(belongs), without_a_loop
+        )
+        assert re.search(re.escape(f" from {other} in thread ") + "'[^']+'" + re.escape(belongs), in_another)
+
+    asyncio.run(main())
+
+
+def test_d5_what_belongs_to_a_loop_that_is_gone_is_told_so() -> None:
+    async def never_started() -> interloop.Task[None]:
+        async with task_group(limit=1) as tg:
+            first = tg.create_task(checkpoint())
+            waiting = tg.create_task(checkpoint())
+            waiting.cancel()
+            await first
+        return waiting
+
+    async def in_another_loop() -> str:
+        return said(step)
+
+    def step() -> None:
+        task.__await__().send(None)
+
+    task = asyncio.run(never_started())
+    for _ in range(3):
+        gc.collect()
+    for told in (said(step), asyncio.run(in_another_loop())):
+        assert "it belongs to a loop that is gone in thread 'MainThread'" in told
 
 
 PUBLIC = {

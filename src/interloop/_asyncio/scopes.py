@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from sys import modules
 from threading import current_thread
 from typing import Any, ClassVar, NoReturn
@@ -30,7 +31,8 @@ from .requests import Requests, outwards
 from .timers import Timers
 
 # A task that is not a child of ours can end while it has a scope of ours open, such as one in an async
-# generator that was not closed. When there are this many entries, those of such tasks go.
+# generator that was not closed. When there are this many entries, those of such tasks go; not that of the
+# inside of a shield, which closes what was left open (G9).
 FEW = 100
 
 
@@ -53,9 +55,9 @@ class Tree:
         self.many = FEW
 
     def forget_what_ended(self) -> None:
-        """Called where a task that is no child of ours opens its outermost scope and there are `many`."""
+        """Called where a group or an outermost deadline is entered and there are more than `many`."""
         for task in list(self.innermost):
-            if task.done() and handle_of(task, self) is None:
+            if task.done() and task not in self.in_shields and handle_of(task, self) is None:
                 del self.innermost[task]
         self.many = max(FEW, 2 * len(self.innermost))
 
@@ -96,19 +98,16 @@ _beside: WeakKeyDictionary[asyncio.AbstractEventLoop, Tree] = WeakKeyDictionary(
 
 def tree_of(loop: asyncio.AbstractEventLoop) -> Tree:
     """The tree of `loop`. It ends with the loop, and two loops share nothing (D4)."""
-    tree = getattr(loop, "_interloop_tree", None)
-    if type(tree) is Tree:  # some loops answer to any name
-        return tree
+    known = getattr(loop, "_interloop_tree", None)
+    if type(known) is Tree:  # some loops answer to any name
+        return known
     try:
         return _beside[loop]
     except KeyError:
         tree = Tree(loop)
-    try:
+    with suppress(AttributeError):  # `uvloop.loop.Loop` has no place for it
         loop._interloop_tree = tree  # type: ignore[attr-defined]
-        kept = loop._interloop_tree is tree  # type: ignore[attr-defined]
-    except AttributeError:  # `uvloop.loop.Loop` has no place for it
-        kept = False
-    if not kept:
+    if getattr(loop, "_interloop_tree", None) is not tree:
         _beside[loop] = tree
     return tree
 
@@ -192,7 +191,7 @@ def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
     while pending:
         task, outer = pending.pop()
         for node in open_nodes(task, outer, tree) or [outer]:
-            if node is not outer and (node._cancelled or shield_between(node._anyio, outer._anyio)):
+            if node._cancelled or shield_between(node._anyio, outer._anyio):
                 break  # C8: a shield of anyio protects what is inside
             node._cancelled = True
             marked.append(node)
@@ -204,7 +203,8 @@ def cancel(scope: Node, task: asyncio.Task[Any], tree: Tree) -> None:
                         due.append(handle)
                 else:
                     found = handle_of(child, tree)
-                    if found is not None and not found._cancelled:
+                    assert found is not None
+                    if not found._cancelled:
                         due.append(found)
                         pending.append((child, found))
     tree.requests.deliver(due)
@@ -243,9 +243,7 @@ class Scope(Node):
         if task is None:
             raise outside_of_tasks(self)
         tree = tree_of(loop)
-        parent = tree.innermost.get(task)
-        if parent is None and tree.starting is not None:
-            parent = tree.innermost_of(task)
+        parent = tree.innermost_of(task)
         self._task = task
         self._tree = tree
         self._parent = parent
@@ -255,7 +253,7 @@ class Scope(Node):
         self._entered = True
         self._in_body = True
         tree.innermost[task] = self
-        if parent is None and len(tree.innermost) > tree.many:
+        if len(tree.innermost) > tree.many:
             tree.forget_what_ended()
         if self._cancelled:
             self._cancelled = False
@@ -304,7 +302,7 @@ class Scope(Node):
         tree = self._tree
         still_open: Sequence[Node] = (self,)
         if tree.innermost.get(task) is not self:
-            still_open = open_nodes(task, self, tree)[::-1]
+            still_open = open_nodes(task, self, tree)
         for node in still_open:
             if node._asked:
                 tree.requests.take_back(node, task)

@@ -19,6 +19,9 @@ from .tasks import accepts, clear_finished_frames, make_task, wait_for_end
 
 T = TypeVar("T")
 
+# C4: before any other task has a turn; Python 3.11 has no such tasks
+AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
 
 async def shield(coro: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.get_running_loop()
@@ -52,9 +55,7 @@ def _start(
 ) -> asyncio.Task[T]:
     if loop.get_task_factory() is not None and accepts(loop, coro, context=context):
         return make_task(loop, coro, name, context)
-    if sys.version_info >= (3, 12):  # C4: at once, before any other task has a turn
-        return asyncio.Task(coro, loop=loop, name=name, context=context, eager_start=True)
-    return asyncio.Task(coro, loop=loop, name=name, context=context)
+    return asyncio.Task(coro, loop=loop, name=name, context=context, **AT_ONCE)
 
 
 async def _wait_until_done(task: asyncio.Task[Any], caller: asyncio.Task[Any], tree: Tree) -> None:
@@ -80,10 +81,11 @@ async def _close_what_is_open(task: asyncio.Task[Any], tree: Tree) -> None:
     Raises:
         ExceptionGroup: whose scopes these were, the errors of their children, and that of `task`.
     """
+    left = [*outwards(tree.innermost.pop(task))]
     async with TaskGroup(None, False) as group:
         if not task.cancelled() and (error := task.exception()) is not None:
             group._failed(error)
-        for scope in [*outwards(tree.innermost.pop(task))]:
+        for scope in left:
             group._failed(left_open(scope, task.get_name()))
             scope._abandon(group)
 

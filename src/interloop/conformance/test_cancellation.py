@@ -1643,6 +1643,25 @@ opening_a_scope: pytest.MarkDecorator = pytest.mark.parametrize(
 )
 
 
+@rule("C6", "T4", "G14")
+@pytest.mark.parametrize("scope", [task_group, lambda: deadline(1000)], ids=["group", "deadline"])
+async def test_what_a_child_opens_that_has_cancelled_itself_in_its_first_step_is_born_cancelled(
+    scope: Callable[[], Any],
+) -> None:
+    log: list[Any] = []
+
+    async def child() -> None:
+        tasks[1].cancel()
+        async with scope():
+            log.append(current_deadline())
+            await note_the_end(log)
+
+    async with task_group(limit=1) as tg:
+        tasks = [tg.create_task(coro) for coro in (checkpoint(), child())]
+    assert tasks[1].cancelled()
+    assert log == [-inf, "child"]
+
+
 @rule("C6")
 @in_every_own_scope
 @opening_a_scope

@@ -1197,6 +1197,21 @@ async def test_a_deadline_in_a_task_that_cannot_be_cancelled_stops_no_other_dead
     assert any(type(node) is Misbehaved for report in reports for node in nodes(report))
 
 
+@rule("C7", only="asyncio")
+async def test_that_a_task_which_no_group_owns_cannot_be_cancelled_is_told_to_the_loop(tick: float) -> None:
+    reports: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, report: reports.append(report))
+
+    async def limited() -> None:
+        with deadline(tick, suppress=True):
+            await sleep(2 * tick)
+
+    await Unstoppable(limited(), loop=loop)
+    assert [type(report["exception"]) for report in reports] == [Misbehaved]
+    assert "Deadline" in reports[0]["message"]
+
+
 # Handlers and filters of logging
 
 

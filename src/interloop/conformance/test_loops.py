@@ -31,7 +31,7 @@ from interloop import (
     task_group,
 )
 from interloop.conformance import rule
-from interloop.conformance._helpers import asyncio_inside_trio, note_the_end, settle
+from interloop.conformance._helpers import asyncio_inside_trio, leaves, note_the_end, settle, until
 from interloop.testing import Host, VirtualTimeLoop
 
 DAY = 86_400.0
@@ -495,6 +495,14 @@ class AnsweringToAll(VirtualTimeLoop):
         return lambda *args, **kwargs: None
 
 
+class ForgettingAttributes(RefusingAttributes):
+    """Takes every attribute and keeps none but its own, as a stub does."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        with suppress(AttributeError):
+            super().__setattr__(name, value)
+
+
 class OtherTask(asyncio.Task[Any]):
     """A task of another class, which takes more of its own."""
 
@@ -529,6 +537,7 @@ def with_eager_tasks_of(cls: Any) -> Callable[[], asyncio.AbstractEventLoop]:
 ODD_LOOPS: dict[str, Callable[[], Any]] = {
     "uvloop-in-c": lambda: uvloop_loop("loop.Loop")(),
     "refusing-attributes": RefusingAttributes,
+    "forgetting-attributes": ForgettingAttributes,
     "answering-to-all": AnsweringToAll,
     "strict-about-the-past": StrictAboutThePast,
     "near-only": near_only(OverflowError),
@@ -574,7 +583,8 @@ def test_everything_works_on_a_loop_of_another_kind(loop: str) -> None:
         assert log == ["background", "child", "sibling"]
         for outer, inner in ((0.01, 10), (10, 0.01)):
             with pytest.raises(TimeoutError):
-                async with deadline(outer), deadline(inner):
+                async with deadline(outer) as around, deadline(inner) as inside:
+                    assert current_deadline() == min(around.when() or 0, inside.when() or 0)
                     await shield(sleep(0.02))
                     await sleep_forever()
         assert await gather(give(1), give(2), limit=1) == (1, 2)
@@ -592,7 +602,7 @@ async def _fail() -> None:
 
 
 @rule("D4", host="asyncio")
-@pytest.mark.parametrize("loop", ["uvloop-in-c", "refusing-attributes"])
+@pytest.mark.parametrize("loop", ["uvloop-in-c", "refusing-attributes", "forgetting-attributes"])
 def test_a_loop_that_takes_no_attributes_shares_nothing_with_the_next_one(loop: str) -> None:
     async def main() -> None:
         assert current_deadline() == inf
@@ -698,6 +708,38 @@ async def test_native_tasks_that_end_with_a_deadline_open_do_not_pile_up() -> No
         await run_natively(end_with_a_deadline_open)
     gc.collect()
     assert len(alive) <= 300  # more than a few are looked through when they have doubled
+
+
+@rule("G9", "G1", "C4")
+@pytest.mark.parametrize("owner", ["child", "shield"])
+async def test_what_has_just_ended_with_a_group_open_is_told_although_many_scopes_are_open(
+    owner: str,
+) -> None:
+    log: list[str] = []
+
+    async def end_with_a_group_open() -> None:
+        inner = task_group()
+        await inner.__aenter__()
+        inner.create_task(note_the_end(log))
+        await until(lambda: many)
+        log.append("ended")
+
+    async def enter_others() -> None:
+        await until(lambda: log)
+        for _ in range(5):
+            async with deadline(None):
+                await checkpoint()
+
+    many: list[Task[None]] = []
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.create_task(run_natively(enter_others))
+            ending = end_with_a_group_open()
+            tg.create_task(ending if owner == "child" else shield(ending))
+            await settle()
+            many += [tg.create_task(sleep_forever()) for _ in range(200)]
+    assert [type(error) for error in leaves(caught.value)] == [RuntimeError]
+    assert log == ["ended", "child"]
 
 
 @rule("G11", "T4")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import threading
@@ -225,6 +226,15 @@ async def test_the_refusal_names_the_usual_causes(part: str) -> None:
         async with scope, task_group() as tg:
             tg.create_task(leave(scope, refusals))
         assert part in refusals[0]
+
+
+@rule("G9", "L6")
+async def test_the_refusal_names_a_task_to_which_nobody_gave_a_name() -> None:
+    for scope in (task_group(), deadline(None)):
+        refusals: list[str] = []
+        async with scope, task_group() as tg:
+            tg.create_task(leave(scope, refusals))
+        assert re.search(r"is being left in task '[^']+'", refusals[0])
 
 
 @rule("G9")
@@ -1048,6 +1058,22 @@ async def test_the_time_can_be_asked_in_a_callback() -> None:
     assert before <= await called_back(current_time) <= current_time()
 
 
+@rule("D5", "G9", "L6")
+async def test_a_scope_that_a_callback_tries_to_leave_works_on() -> None:
+    def leave_group() -> None:
+        leaving: Any = tg.__aexit__(None, None, None)
+        leaving.send(None)
+
+    async with task_group() as tg, deadline(1000) as limit:
+        for call in (leave_group, lambda: limit.__exit__(None, None, None)):
+            with pytest.raises(RuntimeError, match="is being left in task '[^']+'"):
+                await called_back(call)
+        assert current_deadline() == limit.when()
+    for call in (leave_group, lambda: limit.__exit__(None, None, None)):
+        with pytest.raises(RuntimeError, match="has been left already"):
+            await called_back(call)
+
+
 @rule("D5", "L5")
 async def test_a_deadline_is_moved_in_a_callback(tick: float) -> None:
     with deadline(tick) as limit:
@@ -1295,9 +1321,11 @@ async def test_pythons_own_errors_name_the_public_class() -> None:
 
 # What is left open where no group of ours waits
 
+FAILURES = 150  # more than a group keeps that defers errors
+
 
 @rule("G9", "C4", "G1")
-@pytest.mark.parametrize("how", ["quietly", "with-an-error"])
+@pytest.mark.parametrize("how", ["quietly", "with-an-error", "cancelled"])
 async def test_what_the_inside_of_a_shield_leaves_open_goes_with_it(how: str, tick: float) -> None:
     log: list[str] = []
 
@@ -1306,15 +1334,19 @@ async def test_what_the_inside_of_a_shield_leaves_open_goes_with_it(how: str, ti
         await tg.__aenter__()
         deadline(1000).__enter__()
         tg.create_task(clean_up(tick, log))
-        tg.create_task(fail_when_cancelled(OSError()))
+        for _ in range(FAILURES):
+            tg.create_task(fail_when_cancelled(OSError()))
         await settle()
         if how == "with-an-error":
             raise LookupError
+        if how == "cancelled":
+            tg.cancel()
+            await sleep_forever()
 
     with pytest.raises(ExceptionGroup) as caught:
         await shield(leave_open())
     assert log == ["child"]
-    expected = [RuntimeError, RuntimeError, OSError] + [LookupError] * (how == "with-an-error")
+    expected = [RuntimeError] * 2 + [OSError] * FAILURES + [LookupError] * (how == "with-an-error")
     assert sorted(type(error).__name__ for error in leaves(caught.value)) == sorted(
         kind.__name__ for kind in expected
     )

@@ -1541,6 +1541,7 @@ async def test_the_native_group_is_one_of_asyncio_that_has_been_entered() -> Non
         assert isinstance(native, asyncio.TaskGroup)
         assert native is tg.native
         assert repr(native) == repr(tg)
+        assert vars(native).keys() >= vars(asyncio.TaskGroup()).keys()  # for who looks into it
         with pytest.raises(RuntimeError, match="has already been entered"):
             await native.__aenter__()
         task = native.create_task(asyncio.sleep(0, "result"), name="child")
@@ -1564,6 +1565,7 @@ async def test_the_native_timeout_is_one_of_asyncio_that_has_been_entered() -> N
         assert isinstance(native, asyncio.Timeout)
         assert native is limit.native
         assert repr(native) == repr(limit)
+        assert vars(native).keys() >= vars(asyncio.timeout(None)).keys()
         assert native.when() == limit.when()
         assert not native.expired()
         with pytest.raises(RuntimeError, match="has already been entered"):
