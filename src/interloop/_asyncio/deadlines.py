@@ -217,7 +217,7 @@ class Deadline(Scope, abc.Deadline):
         return self._when is not None and self._when <= asyncio.get_running_loop().time()
 
     def _expire_if_due(self) -> None:
-        if self._in_body and not self._expired and self._is_due():
+        if not self._expired and self._is_due():
             self._stop_timer()
             self._ring()
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import socket
@@ -32,6 +31,7 @@ from interloop import (
     deadline,
     first,
     gather,
+    get_cancelled_exc_class,
     shield,
     sleep,
     sleep_forever,
@@ -664,6 +664,51 @@ async def test_a_deadline_that_was_left_too_early_tells_once(inner: str) -> None
     with suppress(RuntimeError):  # trio has given it up
         native.__exit__(None, None, None)
     await checkpoint()
+
+
+@rule("L6", "C2")
+@pytest.mark.parametrize("expires", [False, True])
+async def test_a_deadline_that_was_left_first_is_over_and_those_inside_work_on(
+    expires: bool, tick: float
+) -> None:
+    around, outer = deadline(1000), deadline(tick if expires else 3 * tick)
+    inside = [deadline(tick * 500), deadline(tick * 100), deadline(tick * 200)]
+    with around:
+        for scope in (outer, *inside):
+            scope.__enter__()
+        if expires:
+            with suppress(get_cancelled_exc_class()):
+                await sleep_forever()
+        innermost = re.escape(repr(inside[-1]))
+        with pytest.raises(RuntimeError, match=rf"while {innermost}, .*, is still open"):
+            outer.__exit__(None, None, None)
+        with pytest.raises(RuntimeError, match="left already"):
+            outer.__exit__(None, None, None)
+        if not expires:
+            await sleep(5 * tick)
+            assert not outer.expired()
+            assert current_deadline() == inside[1].when()
+        for scope in reversed(inside):
+            scope.__exit__(None, None, None)
+        assert current_deadline() == around.when()
+        await sleep(5 * tick)
+    assert current_deadline() == inf
+    assert outer.expired() == expires
+    if current_backend() == "asyncio":
+        task: Any = asyncio.current_task()
+        assert task.cancelling() == 0
+
+
+@rule("L6")
+async def test_a_deadline_that_was_closed_with_a_group_around_it_may_still_be_left() -> None:
+    outer, inner = task_group(), deadline(1000)
+    await outer.__aenter__()
+    inner.__enter__()
+    with pytest.raises(RuntimeError, match="still open"):
+        await outer.__aexit__(None, None, None)
+    inner.__exit__(None, None, None)
+    with pytest.raises(RuntimeError, match="left already"):
+        inner.__exit__(None, None, None)
 
 
 @rule("G9")
