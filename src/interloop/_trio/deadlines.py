@@ -80,7 +80,7 @@ class Deadline(Scope, abc.Deadline):
         task = self._check_owner()
         scope = self._scope
         assert scope is not None
-        if self._in_body and scope.deadline <= current_time():
+        if scope.deadline <= current_time():
             self._expired = True  # L8
         self._in_body = False
         self._task = None
@@ -91,8 +91,9 @@ class Deadline(Scope, abc.Deadline):
         try:
             # C7: trio sees a cancellation alone, and never an error of the user's
             cancellation = None if exc is None else first_leaf_of(exc, trio.Cancelled)
-            if not self._close_natively(task, cancellation) or exc is None or cancellation is None:
+            if not self._close_natively(task, cancellation) or cancellation is None:
                 return None
+            assert exc is not None
             errors = errors_only(exc, trio.Cancelled)
             if errors is not None:
                 raise errors
