@@ -13,7 +13,7 @@ import pytest
 import sniffio
 
 from interloop import Deadline, checkpoint, deadline, sleep_forever
-from interloop.testing import HOSTS
+from interloop.testing import HOSTS, wait_all_tasks_blocked
 
 trio = pytest.importorskip("trio")
 
@@ -70,7 +70,7 @@ def test_the_tasks_with_a_scope_open_are_not_looked_through_at_each_entry() -> N
         async with trio.open_nursery() as nursery:
             for _ in range(tasks):
                 nursery.start_soon(lambda: Watched(keep_a_deadline_open()))
-            await trio.testing.wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
             looks.append(Watched.looks - before)
             nursery.cancel_scope.cancel()
 
@@ -90,7 +90,7 @@ def test_of_tasks_that_ended_with_a_scope_open_no_more_are_kept_than_there_are_o
         async with trio.open_nursery() as nursery:
             for _ in range(alive):
                 nursery.start_soon(keep_a_deadline_open)
-            await trio.testing.wait_all_tasks_blocked()
+            await wait_all_tasks_blocked()
             for _ in range(OVER_100_TASKS):
                 async with trio.open_nursery() as short:
                     short.start_soon(end_with_a_deadline_open)

@@ -14,7 +14,7 @@ from trio.lowlevel import Task
 from .. import abc
 from .._error_groups import errors_only, first_leaf_of
 from .._errors import left_out_of_order, timed_out
-from .scopes import Scope, innermost
+from .scopes import Scope, innermost, scopes_within
 
 
 class DeadlineExceeded(TimeoutError, trio.TooSlowError):
@@ -123,7 +123,7 @@ class Deadline(Scope, abc.Deadline):
             self._closed(task)
 
     def _leave_too_early(self, task: Task) -> None:
-        inside = self._inside(task)
+        inside = scopes_within(task, self)
         if inside is None:
             return  # it was closed with a scope around it, which has told
         misuse = left_out_of_order(self, inside[0])

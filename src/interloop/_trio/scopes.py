@@ -158,17 +158,6 @@ class Scope(ABC):
         self._check_here(self, "leaving")
         raise left_in_another_task(self, task.name, "none" if current is None else current.name)
 
-    def _inside(self, task: Task) -> list[Scope] | None:
-        """The scopes of `task` inside this one, innermost first; `None` if this one was closed before."""
-        found: list[Scope] = []
-        scope = innermost.get(task)
-        while scope is not None:
-            if scope is self:
-                return found
-            found.append(scope)
-            scope = scope._outer
-        return None
-
     def _closed(self, task: Task) -> None:
         """It was the innermost scope, and is closed natively."""
         outer = self._outer
@@ -191,19 +180,16 @@ class Scope(ABC):
         """Wait for its children and close it natively; return the errors."""
 
 
-def scopes_within(task: Task, around: Scope | None) -> list[Scope]:
-    """The scopes of `task` that are open inside `around`, or all of them; innermost first.
-
-    None if `around` is not open any more: what is open then may be further out.
-    """
-    scopes: list[Scope] = []
+def scopes_within(task: Task, around: Scope | None) -> list[Scope] | None:
+    """The scopes of `task` inside `around`, or all of them, innermost first; `None` if it is not open."""
+    found: list[Scope] = []
     scope = innermost.get(task)
     while scope is not around:
         if scope is None:
-            return []
-        scopes.append(scope)
+            return None
+        found.append(scope)
         scope = scope._outer
-    return scopes
+    return found
 
 
 async def close_all(scopes: list[Scope], task: Task) -> list[BaseException]:

@@ -206,6 +206,7 @@ async def run(
 async def _close_what_is_open(native: trio.lowlevel.Task, group: Owner) -> None:
     """Cancel and wait for the children of these scopes; an error of `group` says whose they were (G9)."""
     scopes = scopes_within(native, None)
+    assert scopes is not None
     for scope in scopes:
         group._failed(left_open(scope, native.name))
     for error in await close_all(scopes, native):
