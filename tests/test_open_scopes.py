@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
+from types import CoroutineType
 from typing import Any
 
 import pytest
@@ -27,20 +28,19 @@ class Watched(Coroutine[Any, Any, None]):
 
     looks = 0
 
-    def __init__(self, coro: Coroutine[Any, Any, None]) -> None:
+    def __init__(self, coro: CoroutineType[Any, Any, None]) -> None:
         self._coro = coro
-        self.send = coro.send  # type: ignore[method-assign]
-        self.throw = coro.throw  # type: ignore[method-assign]
-        self.close = coro.close  # type: ignore[method-assign]
 
     @property
     def cr_frame(self) -> object:
         Watched.looks += 1
-        return self._coro.cr_frame  # type: ignore[attr-defined]
+        return self._coro.cr_frame
 
-    def send(self, value: Any, /) -> Any: ...
+    def send(self, value: Any, /) -> Any:
+        return self._coro.send(value)
 
-    def throw(self, *_: Any) -> Any: ...
+    def throw(self, *error: Any) -> Any:
+        return self._coro.throw(*error)
 
     def __await__(self) -> Generator[Any, Any, None]:
         return self._coro.__await__()
