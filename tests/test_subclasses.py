@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from inspect import CORO_CLOSED, getcoroutinestate
 from itertools import product
 from typing import Any
 
@@ -191,5 +192,33 @@ def test_a_task_is_cancelled_with_the_group_that_it_has_open(
             task.cancel()
         assert task.cancelled()
         assert [child.cancelled() for child in children] == [True]
+
+    run(main)
+
+
+def test_a_child_that_a_group_fails_to_start_when_a_slot_is_free_has_that_error(
+    host: str, run: Callable[[Main], None]
+) -> None:
+    native: Any = backend(host)
+    failure = OSError("no more tasks")
+
+    class Group(native.TaskGroup):  # type: ignore[misc]
+        def _spawn(self, task: Any, coro: Any, name: str | None, context: Any) -> None:
+            if name == "refused":
+                raise failure
+            super()._spawn(task, coro, name, context)
+
+    async def main() -> None:
+        group = Group(1, True)
+        coro = sleep_forever()
+        with pytest.RaisesGroup(OSError):
+            async with group as tg:
+                tg.create_task(sleep(1))
+                refused = tg.create_task(coro, name="refused")
+                last = tg.create_task(sleep(1))
+        assert getcoroutinestate(coro) == CORO_CLOSED
+        assert not refused.cancelled()
+        assert refused.exception() is failure
+        assert last.result() is None
 
     run(main)

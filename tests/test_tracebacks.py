@@ -10,7 +10,17 @@ from traceback import extract_tb
 import pytest
 
 import interloop
-from interloop import TaskStatus, as_completed, checkpoint, first, gather, shield, sleep_forever, task_group
+from interloop import (
+    TaskStatus,
+    as_completed,
+    checkpoint,
+    deadline,
+    first,
+    gather,
+    shield,
+    sleep_forever,
+    task_group,
+)
 from interloop.testing import HOSTS, run
 
 OURS = str(Path(interloop.__file__).parent)
@@ -124,3 +134,16 @@ def test_an_error_that_comes_out_of_a_shield_shows_no_more_than_its_calls(host: 
     seen: list[list[str]] = []
     run(main, host=host)
     assert seen == [["shield", "shield"]]
+
+
+@hosts
+def test_the_error_of_a_block_shows_no_frame_of_the_deadline_around_it(host: str) -> None:
+    async def main() -> None:
+        with pytest.raises(ConnectionRefusedError) as caught:
+            with deadline(1):
+                await fail_at_once()
+        seen.append(frames_of_ours(caught.value))
+
+    seen: list[list[str]] = []
+    run(main, host=host)
+    assert seen == [[]]

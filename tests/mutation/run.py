@@ -38,6 +38,7 @@ OWN_TESTS = [  # what the suite leaves goes through these, which are not for the
         "backends",
         "dropped_handles",
         "open_scopes",
+        "open_scopes_on_trio",
         "own_cancellation",
         "refusals",
         "subclasses",

@@ -202,6 +202,7 @@ class Deadline(Scope, abc.Deadline):
 
     def _abandon(self, adopter: object) -> None:
         self._stop_timer()
+        self._in_body = False
 
     def _start_timer(self, when: float) -> None:
         if self._is_due():

@@ -272,9 +272,10 @@ class TaskGroup(Owner):
         inside = open_nodes(task, self, self._tree)[1:]
         if not inside:  # it was closed with a scope around it, which has told
             return None
+        misuse = left_out_of_order(self, inside[-1])
         for scope in inside:
             scope._abandon(self)
-        return left_out_of_order(self, inside[-1])
+        return misuse
 
     def _body_failed(self, exc: BaseException, came: list[CancelledError]) -> None:
         error = errors_only(exc, CancelledError)

@@ -14,7 +14,7 @@ from trio.lowlevel import Task
 from .. import abc
 from .._error_groups import errors_only, first_leaf_of
 from .._errors import left_out_of_order, timed_out
-from .scopes import Scope, innermost
+from .scopes import Scope, innermost, scopes_within
 
 
 class DeadlineExceeded(TimeoutError, trio.TooSlowError):
@@ -80,7 +80,7 @@ class Deadline(Scope, abc.Deadline):
         task = self._check_owner()
         scope = self._scope
         assert scope is not None
-        if self._in_body and scope.deadline <= current_time():
+        if scope.deadline <= current_time():
             self._expired = True  # L8
         self._in_body = False
         self._task = None
@@ -91,8 +91,9 @@ class Deadline(Scope, abc.Deadline):
         try:
             # C7: trio sees a cancellation alone, and never an error of the user's
             cancellation = None if exc is None else first_leaf_of(exc, trio.Cancelled)
-            if not self._close_natively(task, cancellation) or exc is None or cancellation is None:
+            if not self._close_natively(task, cancellation) or cancellation is None:
                 return None
+            assert exc is not None
             errors = errors_only(exc, trio.Cancelled)
             if errors is not None:
                 raise errors
@@ -122,12 +123,14 @@ class Deadline(Scope, abc.Deadline):
             self._closed(task)
 
     def _leave_too_early(self, task: Task) -> None:
-        inside = self._inside(task)
+        inside = scopes_within(task, self)
         if inside is None:
             return  # it was closed with a scope around it, which has told
         misuse = left_out_of_order(self, inside[0])
-        for scope in (*inside, self):
-            scope._abandon()
+        for scope in inside:  # they stay open for their owner
+            if isinstance(scope, abc.TaskGroup):
+                scope.cancel()
+        self._abandon()
         raise misuse
 
     def _innermost_again(self, task: Task) -> None:

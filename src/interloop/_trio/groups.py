@@ -17,7 +17,7 @@ from trio.lowlevel import checkpoint_if_cancelled
 from .._checks import name_of, refuse, safe_repr
 from .._error_groups import errors_only, exceptions_in, first_leaf, is_a, same_errors
 from .._errors import finished, left_out_of_order, not_entered
-from .scopes import close_all
+from .scopes import close_all, scopes_within
 from .tasks import Owner, Task, run
 
 T = TypeVar("T")
@@ -155,7 +155,7 @@ class TaskGroup(Owner):
         rest (G9).
         """
         task = self._check_owner()
-        inside = self._inside(task)
+        inside = scopes_within(task, self)
         if inside is None:  # it was closed with a scope around it, which has told
             self._task = None
             return None

@@ -97,20 +97,18 @@ class Scope(ABC):
         """It is open natively now."""
         self._task = task
         self._thread = get_ident()
-        outer = self._outer = innermost.get(task)
+        self._outer = innermost.get(task)
         innermost[task] = self
         self._entered = True
         self._in_body = True
-        if outer is None and len(innermost) > _many:
+        if len(innermost) > _many:
             _forget_what_ended()
 
     def _is_here(self) -> bool:
         """Whether this code is called in the run that this open scope is in, in a task or a callback (D5)."""
         assert self._task is not None
-        if get_ident() != self._thread or _is_between_steps():
-            return False
         try:
-            return current_root_task() is _root_of(self._task)
+            return not _is_between_steps() and current_root_task() is _root_of(self._task)
         except RuntimeError:
             return False
 
@@ -127,8 +125,10 @@ class Scope(ABC):
                 instead = "TrioToken.run_sync_soon()"
             else:
                 here = f"another run of trio in {here}"
-        names = [thread.name for thread in threading.enumerate() if thread.ident == self._thread]
-        belongs_to = f"a run of trio in thread {names[0]!r}" if names else "a run of trio that is over"
+        belongs_to = "a run of trio that is over"
+        for thread in threading.enumerate():
+            if thread.ident == self._thread:
+                belongs_to = f"a run of trio in thread {thread.name!r}"
         return used_from_elsewhere(call, owner, belongs_to, here, instead)
 
     def _check_here(self, owner: object, call: str) -> None:
@@ -158,17 +158,6 @@ class Scope(ABC):
         self._check_here(self, "leaving")
         raise left_in_another_task(self, task.name, "none" if current is None else current.name)
 
-    def _inside(self, task: Task) -> list[Scope] | None:
-        """The scopes of `task` inside this one, innermost first; `None` if this one was closed before."""
-        found: list[Scope] = []
-        scope = innermost.get(task)
-        while scope is not None:
-            if scope is self:
-                return found
-            found.append(scope)
-            scope = scope._outer
-        return None
-
     def _closed(self, task: Task) -> None:
         """It was the innermost scope, and is closed natively."""
         outer = self._outer
@@ -191,14 +180,16 @@ class Scope(ABC):
         """Wait for its children and close it natively; return the errors."""
 
 
-def scopes_within(task: Task, around: Scope | None) -> list[Scope]:
-    """The scopes of `task` that are open inside `around`, or all of them; innermost first."""
-    scopes: list[Scope] = []
+def scopes_within(task: Task, around: Scope | None) -> list[Scope] | None:
+    """The scopes of `task` inside `around`, or all of them, innermost first; `None` if it is not open."""
+    found: list[Scope] = []
     scope = innermost.get(task)
-    while scope is not None and scope is not around:
-        scopes.append(scope)
+    while scope is not around:
+        if scope is None:
+            return None
+        found.append(scope)
         scope = scope._outer
-    return scopes
+    return found
 
 
 async def close_all(scopes: list[Scope], task: Task) -> list[BaseException]:

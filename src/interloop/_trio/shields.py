@@ -42,6 +42,8 @@ async def _close_what_is_open(task: Task, around: Scope | None, error: BaseExcep
         ExceptionGroup: whose scopes these were, the errors of their children, and `error`.
     """
     scopes = scopes_within(task, around)
+    if scopes is None:
+        return  # a scope around the shield was left inside it, which has told
     errors: list[BaseException] = [left_open(scope, task.name) for scope in scopes]
     errors += await close_all(scopes, task)
     if error is not None and (other := errors_only(error, Cancelled)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Coroutine
 from contextvars import Context
 from math import inf
@@ -32,8 +33,8 @@ class Owner(Scope, Children):
     _last_child_ended: trio.Event | None
 
     @property
-    def native(self) -> trio.Nursery:
-        raise NotImplementedError
+    @abstractmethod
+    def native(self) -> trio.Nursery: ...
 
 
 class Task(Child[T_co]):
@@ -68,7 +69,6 @@ class Task(Child[T_co]):
 
     def _end(self) -> None:
         self._done = True
-        self._started = None
         if self._ended is not None:
             self._ended.set()
         if self._left_queue is not None:
@@ -124,12 +124,11 @@ class Task(Child[T_co]):
         self._end()
 
     def _is_woken(self) -> bool:
-        return not self._done and (self._native is None or is_woken(self._native))
+        return self._native is None or is_woken(self._native)
 
     async def _out_of_queue(self) -> None:
         if self._left_queue is not None:
             await self._left_queue.wait()
-            await trio.lowlevel.checkpoint_if_cancelled()  # T2: as in `_wait`
 
     async def _wait(self) -> None:
         if not self._done:
@@ -207,6 +206,7 @@ async def run(
 async def _close_what_is_open(native: trio.lowlevel.Task, group: Owner) -> None:
     """Cancel and wait for the children of these scopes; an error of `group` says whose they were (G9)."""
     scopes = scopes_within(native, None)
+    assert scopes is not None
     for scope in scopes:
         group._failed(left_open(scope, native.name))
     for error in await close_all(scopes, native):

@@ -1984,20 +1984,18 @@ async def test_a_group_waits_for_its_children_as_many_turns_as_one_of_asyncio(ch
             raise OSError
 
     async def turns(group: Any) -> int:
-        count = 0
+        next_turn: list[asyncio.Handle] = []
 
         def turn() -> None:
-            nonlocal count, next_turn
-            count += 1
-            next_turn = loop.call_soon(turn)
+            next_turn.append(loop.call_soon(turn))
 
-        next_turn = loop.call_soon(turn)
+        turn()
         with suppress(ExceptionGroup):
             async with group as tg:
                 for what in children:
                     tg.create_task(child(what))
-        next_turn.cancel()
-        return count
+        next_turn[-1].cancel()
+        return len(next_turn)
 
     assert await turns(task_group()) == await turns(asyncio.TaskGroup())
 

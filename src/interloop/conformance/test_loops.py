@@ -742,6 +742,27 @@ async def test_what_has_just_ended_with_a_group_open_is_told_although_many_scope
     assert log == ["ended", "child"]
 
 
+@rule("G11", "L6")
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("kept", ["deadline", "group"])
+async def test_a_scope_that_is_kept_after_it_was_left_keeps_none_of_those_around_it(kept: str) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    inner: Any = deadline(1000) if kept == "deadline" else task_group()
+
+    async def use() -> None:
+        limit = deadline(1000)
+        alive.add(limit)
+        with limit:
+            async with task_group() as tg:
+                alive.add(tg)
+                async with inner:
+                    await checkpoint()
+
+    await use()
+    await checkpoint()
+    assert count(alive) == 0
+
+
 @rule("G11", "T4")
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("how", ["group", "child", "deadline"])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -584,7 +585,8 @@ async def test_a_group_left_before_a_nursery_inside_it_keeps_the_errors_of_its_c
 
 
 @rule("G9", "G1", only="trio")
-async def test_a_group_left_before_a_nursery_inside_it_waits_for_its_children(tick: float) -> None:
+@pytest.mark.parametrize("last", ["child", "background"])
+async def test_a_group_left_before_a_nursery_inside_it_waits_for_its_children(last: str, tick: float) -> None:
     import trio
 
     log: list[str] = []
@@ -592,8 +594,9 @@ async def test_a_group_left_before_a_nursery_inside_it_waits_for_its_children(ti
     async def own() -> None:
         outer = task_group()
         await outer.__aenter__()
-        outer.create_task(clean_up(tick, log, "child"))
-        outer.create_background_task(clean_up(2 * tick, log, "background"))
+        outer.create_task(clean_up(tick, log, "first"))
+        create = outer.create_task if last == "child" else outer.create_background_task
+        create(clean_up(2 * tick, log, "last"))
         await settle()
         await trio.open_nursery().__aenter__()
         with pytest.raises(RuntimeError, match="a nursery of trio's own, entered inside it, is still open"):
@@ -603,7 +606,7 @@ async def test_a_group_left_before_a_nursery_inside_it_waits_for_its_children(ti
     with suppress(ExceptionGroup):  # trio cannot go on in a task with a nursery that was never left
         async with task_group() as tg:
             tg.create_task(own())
-    assert log == ["child", "background", "left"]
+    assert log == ["first", "last", "left"]
 
 
 @rule("G9", "G1", only="trio")
@@ -635,6 +638,8 @@ async def test_a_scope_of_trio_that_is_open_in_a_deadline_keeps_no_group_around_
     log.append("all left")
     if caught is not None:
         assert all(type(error) is RuntimeError for error in caught.value.exceptions)
+        said = [str(error) for error in caught.value.exceptions]
+        assert sum("deadline" in text.lower() and "is being left while" in text for text in said) == 1
     assert log == (["child", "all left"] if ends == "task" else ["child", "left", "went on", "all left"])
 
 
@@ -709,6 +714,93 @@ async def test_a_deadline_that_was_closed_with_a_group_around_it_may_still_be_le
     inner.__exit__(None, None, None)
     with pytest.raises(RuntimeError, match="left already"):
         inner.__exit__(None, None, None)
+
+
+@rule("L6", only="trio")
+async def test_a_deadline_left_before_a_scope_of_trio_inside_it_says_so() -> None:
+    import trio
+
+    early, native = deadline(1000), trio.CancelScope()
+    early.__enter__()
+    native.__enter__()
+    with pytest.raises(RuntimeError, match="is being left while another scope") as caught:
+        early.__exit__(None, None, None)
+    assert "Cancel scope stack corrupted" in str(caught.value.__cause__)
+    native.__exit__(None, None, None)  # trio has given it up
+    await checkpoint()
+
+
+@rule("L6", "N4", only="trio")
+async def test_a_deadline_whose_native_scope_is_in_use_is_not_half_entered(tick: float) -> None:
+    early = deadline(1000)
+    early.native.__enter__()
+    with pytest.raises(RuntimeError, match="only be used"):
+        early.__enter__()
+    early.native.__exit__(None, None, None)
+    assert "finished" in repr(early)
+    with pytest.raises(RuntimeError, match="cannot be left"):
+        early.__exit__(None, None, None)
+    with pytest.raises(RuntimeError, match="finished"):
+        early.reschedule(current_time() + tick)
+    assert not early.expired()
+
+
+@rule("G9", only="trio")
+@pytest.mark.parametrize("defers", [False, True])
+async def test_a_scope_of_trio_that_a_child_leaves_open_is_an_error_like_any_other(
+    defers: bool, tick: float
+) -> None:
+    import trio
+
+    async def leave_open() -> None:
+        trio.CancelScope().__enter__()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group(defer_errors=defers) as tg:
+            sibling = tg.create_task(sleep(tick))
+            task = tg.create_task(leave_open())
+    assert [type(error) for error in caught.value.exceptions] == [RuntimeError]
+    assert "Cancel scope stack corrupted" in str(caught.value.exceptions[0])
+    assert task.done() and not task.cancelled()
+    assert sibling.cancelled() is not defers
+
+
+LEFT_FIRST: dict[str, Callable[[float], Any]] = {"group": lambda _: task_group(), "deadline": deadline}
+
+
+@rule("L6", "G9")
+@pytest.mark.parametrize("outer", LEFT_FIRST)
+async def test_a_scope_that_is_left_too_early_names_the_innermost_and_does_not_expire(
+    outer: str, tick: float
+) -> None:
+    early = LEFT_FIRST[outer](tick)
+    inside = [deadline(1000), deadline(2000)]
+    for scope in (early, *inside):
+        await scope.__aenter__()
+    still_open = repr(inside[-1])
+    with pytest.raises(RuntimeError) as caught:
+        await early.__aexit__(None, None, None)
+    assert f"is being left while {still_open}, entered inside it" in str(caught.value)
+    await sleep(3 * tick)
+    for limit in reversed(inside):
+        limit.__exit__(None, None, None)
+    assert current_deadline() == inf
+
+
+@rule("L6")
+async def test_a_deadline_inside_a_group_that_is_left_first_is_over(tick: float) -> None:
+    early, inner = task_group(), deadline(tick)
+    await early.__aenter__()
+    inner.__enter__()
+    with pytest.raises(RuntimeError, match="still open"):
+        await early.__aexit__(None, None, None)
+    assert "finished" in repr(inner)
+    with pytest.raises(RuntimeError, match="finished"):
+        inner.reschedule(current_time() + tick)
+    await sleep(3 * tick)
+    assert not inner.expired()
+    inner.__exit__(None, None, None)
+    assert current_deadline() == inf
 
 
 @rule("G9")
@@ -1388,15 +1480,41 @@ async def test_what_the_inside_of_a_shield_leaves_open_goes_with_it(how: str, ti
             tg.cancel()
             await sleep_forever()
 
-    with pytest.raises(ExceptionGroup) as caught:
-        await shield(leave_open())
-    assert log == ["child"]
+    with deadline(500) as around:
+        async with task_group() as tg:
+            waiting = tg.create_task(sleep_forever())
+            with pytest.raises(ExceptionGroup) as caught:
+                await shield(leave_open())
+            assert log == ["child"]
+            assert current_deadline() == around.when()
+            await checkpoint()
+            assert not waiting.done()
+            tg.cancel()
     expected = [RuntimeError] * 2 + [OSError] * FAILURES + [LookupError] * (how == "with-an-error")
     assert sorted(type(error).__name__ for error in leaves(caught.value)) == sorted(
         kind.__name__ for kind in expected
     )
-    assert current_deadline() == inf
-    await checkpoint()
+
+
+@rule("G9", "L6", "C4", only="trio")  # on asyncio the inside of a shield is another task
+@pytest.mark.parametrize("how", ["quietly", "with-an-error"])
+async def test_a_deadline_that_is_left_inside_a_shield_leaves_those_around_it_alone(
+    how: str, tick: float
+) -> None:
+    async def leave_it() -> None:
+        with pytest.raises(RuntimeError, match="still open"):
+            limit.__exit__(None, None, None)
+        if how == "with-an-error":
+            raise LookupError
+
+    with deadline(tick, suppress=True) as around:
+        limit = deadline(1000)
+        limit.__enter__()
+        with pytest.raises(LookupError) if how == "with-an-error" else nullcontext():
+            await shield(leave_it())
+        assert current_deadline() == around.when()
+        await sleep_forever()
+    assert around.expired()
 
 
 @rule("G9", "C7", only="asyncio")
