@@ -595,6 +595,38 @@ async def test_a_group_that_splits_wrongly_loses_no_error_and_the_failure_is_tol
     assert [type(error) for error in found[2:]] == ([] if failure is None else [failure])
 
 
+class AnsweringToAnyName(BaseExceptionGroup[BaseException]):
+    def __getattr__(self, name: str) -> None:
+        return None
+
+
+@rule("C7", "G4")
+async def test_a_group_that_answers_to_any_name_is_looked_into() -> None:
+    error = OSError("no route")
+
+    async def fail_when_cancelled_with_both() -> None:
+        try:
+            await sleep_forever()
+        except get_cancelled_exc_class() as cancellation:
+            raise AnsweringToAnyName("both", [cancellation, error]) from None
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.create_task(fail_when_cancelled_with_both())
+            await settle()
+            tg.cancel()
+    assert leaves(caught.value) == [error]
+
+
+@rule("G3", "C7")
+async def test_a_child_that_raises_what_closes_generators_is_an_error_like_any_other() -> None:
+    error = GeneratorExit()
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.create_task(fail(error))
+    assert caught.value.exceptions == (error,)
+
+
 # Coroutines
 
 
