@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -19,13 +20,17 @@ import trio
 import interloop
 from interloop import (
     NoAsyncContext,
+    Task,
+    TaskCancelled,
     UnsupportedBackend,
     _dispatch,
+    checkpoint,
     current_backend,
     deadline,
     sleep_forever,
     task_group,
 )
+from interloop._asyncio import tasks
 from interloop.abc import backend
 from interloop.testing import HOSTS
 from wheels import build_wheel, install
@@ -108,6 +113,32 @@ def test_d4_two_loops_in_two_threads_do_not_see_each_other(runners: tuple[Run, R
         served = [threads.submit(run, lambda i=i: serve(i == 0)) for i, run in enumerate(runners)]  # type: ignore[misc]
         names = [thread.result() for thread in served]
     assert names == ["asyncio" if run is on_asyncio else "trio" for run in runners]
+
+
+@pytest.mark.parametrize("ended", ["task", "waiter"])
+def test_t3_asyncio_is_told_who_waits_for_a_task(ended: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: set[object] = set()  # as asyncio itself keeps them, from 3.14 on
+    monkeypatch.setattr(tasks, "awaited_by", lambda *pair: waiting.add(pair))
+    monkeypatch.setattr(tasks, "no_longer_awaited_by", lambda *pair: waiting.remove(pair))
+
+    async def wait_for(task: Task[None]) -> None:
+        with suppress(TaskCancelled):
+            await task
+
+    async def main() -> None:
+        async with task_group() as tg:
+            task = tg.create_task(sleep_forever())
+            waiter = tg.create_task(wait_for(task))
+            for _ in range(3):
+                await checkpoint()
+            assert waiting == {(task.native, waiter.native)}
+            (task if ended == "task" else waiter).cancel()
+            for _ in range(3):
+                await checkpoint()
+            assert not waiting
+            tg.cancel()
+
+    asyncio.run(main())
 
 
 PROGRAM = """

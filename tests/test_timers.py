@@ -6,13 +6,14 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
+from math import inf
 from threading import Thread
 from typing import Any
 
 import pytest
 
 from interloop import checkpoint, current_time, deadline, sleep, sleep_forever, task_group
-from interloop._asyncio.timers import FEW_DEAD, Timers
+from interloop._asyncio.timers import FEW_DEAD, Timed, Timers
 from interloop.conformance import rule
 from interloop.testing import VirtualTimeLoop
 
@@ -25,9 +26,14 @@ class Loop(VirtualTimeLoop):
     """Notes for when it is asked to call back, and may call back too early."""
 
     def __init__(self, early: float = 0.0) -> None:
+        self.soon: int = 0
         super().__init__()
         self.set_for: list[float] = []
         self.early = early
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+        self.soon += 1
+        return super().call_soon(callback, *args, **kwargs)
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
         self.set_for.append(when)
@@ -68,6 +74,50 @@ def test_nested_ones_set_it_for_the_earliest() -> None:
                 pass
 
     assert run(main).set_for == [3 * DAY, 2 * DAY, DAY]
+
+
+def test_several_for_one_time_set_it_once() -> None:
+    async def main() -> None:
+        for _ in range(3):
+            with deadline(at=5), deadline(at=5) as inner, deadline(at=5):
+                inner.reschedule(5)
+
+    assert run(main).set_for == [5]
+
+
+def test_when_it_has_gone_it_is_set_for_the_next_one_alone() -> None:
+    async def main() -> None:
+        for delay in [1, 2, 3]:
+            with deadline(at=delay):
+                pass
+            for _ in range(3):
+                await checkpoint()
+            assert timers().set_for == inf
+        with deadline(at=4):
+            await asyncio.sleep(1.5)
+
+    assert run(main).set_for == [1, 2, 3, 4, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("another_open", "turns", "callbacks"), [(True, 0, 0), (True, 1, 0), (False, 0, 1), (False, 1, 100)]
+)
+def test_looking_whether_one_is_left_takes_a_callback_in_a_turn_that_has_seen_none(
+    another_open: bool, turns: int, callbacks: int
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        with deadline(DAY) as limit, deadline(2 * DAY if another_open else None):
+            before = loop.soon
+            for _ in range(100):
+                limit.reschedule(None)
+                limit.reschedule(3 * DAY)
+                for _ in range(turns):
+                    await checkpoint()
+            assert loop.soon - before - 100 * turns == callbacks
+
+    run(main)
 
 
 def test_it_rings_once_for_nothing_and_is_then_not_set() -> None:
@@ -163,10 +213,15 @@ def test_a_place_that_is_dead_rings_for_nobody() -> None:
     run(main)
 
 
-def dead_places() -> int:
+def living() -> set[Timed]:  # one put back has two places
     new, heap = timers().new, timers()._heap
-    living = {deadline for deadline in new if deadline._timer is new}  # one put back has two places
-    return places() - len(living) - sum(entry[2]._timer is entry for entry in heap)
+    return {deadline for deadline in new if deadline._timer is new} | {
+        entry[2] for entry in heap if entry[2]._timer is entry
+    }
+
+
+def dead_places() -> int:
+    return places() - len(living())
 
 
 def test_every_deadline_keeps_its_time_and_every_dead_place_is_counted() -> None:
@@ -195,6 +250,9 @@ def test_every_deadline_keeps_its_time_and_every_dead_place_is_counted() -> None
             for _ in range(400):
                 await sleep(0.1)
                 assert timers().dead == dead_places()
+                earliest = min((deadline._when or inf for deadline in living()), default=inf)
+                assert timers().set_for <= earliest
+                assert (timers().set_for == inf) == (timers().timer is None)
 
     run(main)
     assert len(expired) > 100

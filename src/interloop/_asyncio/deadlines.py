@@ -223,7 +223,6 @@ class Deadline(Scope, abc.Deadline):
             self._ring()
 
     def _ring(self) -> None:
-        self._timer = None
         self._expired = True
         self._cancel()
 

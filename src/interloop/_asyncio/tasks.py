@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -32,10 +31,11 @@ class Queued:
 
     __slots__ = ("dropped", "error", "left_queue", "name", "starting")
 
+    error: BaseException | None  # of starting it, once it is dropped
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.dropped = False
-        self.error: BaseException | None = None  # of starting it
         self.left_queue = asyncio.Event()
         # an eager loop runs the first step of a task before it hands out the task
         self.starting: Coroutine[Any, Any, Any] | None = None
@@ -72,9 +72,10 @@ class Task(Node, Child[T_co]):
         native = self._native_if_known()
         if native is not None:
             return native
-        if self._native.done():
+        assert isinstance(self._native, Queued)
+        if self._native.dropped:
             why = "never started, so it has no native task"
-        elif isinstance(self._native, Queued) and self._native.starting is not None:
+        elif self._native.starting is not None:
             why = (
                 "is in its first step, in a coroutine of its task factory's, so its native task is not known"
             )
@@ -115,13 +116,11 @@ class Task(Node, Child[T_co]):
             cancel(self, self.native, tree)
 
     def _is_woken(self) -> bool:
-        return not isinstance(self._native, Queued) and not (
-            self._native.done() or can_cancel_now(self._native, after_a_turn=False)
-        )
+        assert not isinstance(self._native, Queued)  # a group of `first` has no limit
+        return not can_cancel_now(self._native, after_a_turn=False)
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
-        native = self._native
-        return self._native_if_known() if isinstance(native, Queued) else native
+        return self._native_if_known()
 
     def _queue(self, coro: Coroutine[Any, Any, T_co], name: str | None) -> None:
         self._native = Queued(name or name_of(coro) or safe_repr(coro))
@@ -137,7 +136,6 @@ class Task(Node, Child[T_co]):
         queued.starting = None
         queued.dropped = True
         queued.error = error
-        self._cancelled = error is None
         # after the cancellation is delivered, if it is the waiter's as well (T2)
         asyncio.get_running_loop().call_soon(queued.left_queue.set)
 
@@ -168,10 +166,8 @@ class Task(Node, Child[T_co]):
 
 
 def accepts(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> bool:
-    """Whether a task can be made with `options`: not by a task factory without arguments of these names."""
-    factory = loop.get_task_factory()
-    if factory is None:
-        return True
+    """Whether the loop's task factory has arguments of these names."""
+    factory: Any = loop.get_task_factory()
     try:
         signature(factory).bind(loop, coro, **options)
     except (TypeError, ValueError):
@@ -222,11 +218,10 @@ def clear_finished_frames(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     traceback = None if error is None else traceback_of(error)
     if traceback is not None:
-        caller = sys._getframe(1)
         frame = traceback.tb_frame.f_back
-        while frame is not None and frame is not caller:
+        while frame is not None:
             if frame.f_code is CREATE_TASK:
-                with suppress(RuntimeError):  # of one that runs, where the error has an odd traceback
+                with suppress(RuntimeError):  # of one that runs
                     frame.clear()
             frame = frame.f_back
 

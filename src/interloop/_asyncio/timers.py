@@ -39,9 +39,6 @@ class Timed(Protocol):
     def _ring(self) -> None:
         """The time has come."""
 
-    def _could_not_cancel(self, failure: Exception) -> None:
-        """`_ring` raised: foreign code did (C7)."""
-
 
 # Its time, a number that keeps those of one time in the order of their coming, and the deadline.
 Entry: TypeAlias = "tuple[float, int, Timed]"
@@ -55,19 +52,20 @@ class Timers:
         self._heap: list[Entry] = []
         self.dead = 0  # places in either
         self._numbers = count()
-        self.timer: asyncio.Handle | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self.set_for = inf
         self.checking = False
 
     def add(self, deadline: Timed, when: float) -> None:
-        if when < self.set_for or not (self.checking or self.timer_stands()):
+        if when < self.set_for or not self.timer_stands():
             self.set_timer(when)
         deadline._timer = self.new
         self.new.append(deadline)
 
     def timer_stands(self) -> bool:
-        """Whether nobody else has cancelled the timer. While `checking` this is seen to later (L10)."""
-        return self.timer is not None and not self.timer.cancelled()
+        """Whether nobody else has cancelled the timer, which there is. `_check` looks too (L10)."""
+        assert self.timer is not None
+        return not self.timer.cancelled()
 
     def remove(self, deadline: Timed) -> None:
         deadline._timer = None
@@ -93,15 +91,12 @@ class Timers:
         loop = asyncio.get_running_loop()
         when = min(when, self.set_for)
         try:
-            timer: asyncio.Handle = loop.call_at(when, self._ring)
+            timer = loop.call_at(when, self._ring)
         except (ValueError, OverflowError):
             # Pyodide's loop refuses the past, Qt's refuse more than 24.8 days
             now = loop.time()
-            if when <= now:
-                timer = loop.call_soon(self._ring)
-            else:
-                when = min(when, now + DAY)
-                timer = loop.call_later(when - now, self._ring)
+            when = min(when, now + DAY)
+            timer = loop.call_later(max(when - now, 0), self._ring)
         if self.timer is not None:
             self.timer.cancel()
         self.timer = timer
@@ -129,10 +124,7 @@ class Timers:
                 break
             heappop(heap)
         for deadline in due:
-            try:
-                deadline._ring()
-            except Exception as failure:
-                deadline._could_not_cancel(failure)
+            deadline._ring()
 
     def _sort_in_new(self) -> None:
         new = self.new
@@ -147,7 +139,7 @@ class Timers:
 
     def check_soon(self) -> None:
         """Look, when this turn of the loop is over, whether a deadline is left (L10)."""
-        if not self.checking and self.timer is not None and not self._live():
+        if not self.checking and not self._live():
             self.checking = True
             asyncio.get_running_loop().call_soon(self._check)
 

@@ -68,14 +68,11 @@ def current_deadline() -> float:
     earliest = inf
     here = anyio_scope(task)
     node = tree_of(loop).innermost_of(task)
-    while node is not None:
-        if here is not None and shield_between(here, node._anyio):
-            break  # C8
+    while node is not None and not shield_between(here, node._anyio):  # C8
         if node._cancelled:
             return -inf
         if node._when is not None:
             earliest = min(earliest, node._when)
-        here = None if node._is_task else here
         node = node._parent
     return earliest
 

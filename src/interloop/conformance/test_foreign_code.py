@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
@@ -17,6 +18,7 @@ from inspect import CORO_CLOSED, getcoroutinestate
 from math import inf
 from types import coroutine
 from typing import Any, ClassVar, NoReturn, TypeAlias
+from weakref import WeakSet
 
 import pytest
 
@@ -831,6 +833,19 @@ def and_all_others(loop: Any, coro: Any, **kwargs: Any) -> Any:
     return asyncio.Task(coro, loop=loop, **kwargs)
 
 
+class Compiled:
+    """A factory that does not tell its arguments, as one from C need not."""
+
+    __name__ = "compiled"
+
+    @property
+    def __signature__(self) -> NoReturn:
+        raise ValueError("no signature found")
+
+    def __call__(self, loop: Any, coro: Any) -> Any:
+        return asyncio.Task(coro, loop=loop)
+
+
 @contextmanager
 def task_factory(factory: Any) -> Generator[None]:
     loop = asyncio.get_running_loop()
@@ -853,7 +868,9 @@ async def skip_unless_the_loop_admits(factory: Any) -> None:
 
 
 @rule("C7", only="asyncio")
-@pytest.mark.parametrize("factory", [two_arguments, and_a_context, and_all_others], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "factory", [two_arguments, and_a_context, and_all_others, Compiled()], ids=lambda f: f.__name__
+)
 async def test_a_task_factory_gets_what_was_given_and_no_more(factory: Any, tick: float) -> None:
     seen: list[str] = []
 
@@ -1059,6 +1076,15 @@ async def test_a_coroutine_that_cannot_be_looked_into_is_cancelled_in_a_few_turn
     assert steps - begun < 5
 
 
+@rule("C7", "P2", only="asyncio")
+async def test_first_in_tasks_that_cannot_be_looked_into() -> None:
+    async def succeed() -> int:
+        return 42
+
+    with task_factory(lambda loop, coro, **kw: asyncio.Task(Opaque(coro), loop=loop, **kw)):
+        assert await first(succeed(), fail(OSError())) == 42
+
+
 class HidesItsTraceback(Exception):
     @property
     def __traceback__(self) -> Any:  # type: ignore[override]
@@ -1163,6 +1189,49 @@ async def test_a_factory_that_raises_for_a_waiting_child_is_an_error_of_the_grou
     assert failed[0].done()
     ran = (1, 2, 3) if defer_errors else (1,)  # one at a time: the slot was given back, once
     assert events == [f"{number} {what}" for number in ran for what in ("begins", "ends")]
+
+
+async def refused_when_it_got_its_slot(make: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[Any, Exception]:
+    """A child of which a task factory made no task, and the error of that factory."""
+    with task_factory(FailingFactory(2)), pytest.raises(ExceptionGroup) as caught:
+        async with task_group(limit=1) as tg:
+            tg.create_task(checkpoint())
+            task = tg.create_task(make())
+    [error] = caught.value.exceptions
+    assert type(error) is Misbehaved
+    return task, error
+
+
+@rule("C7", "G14", only="asyncio")
+async def test_a_waiting_child_that_could_not_be_started_has_failed() -> None:
+    task, error = await refused_when_it_got_its_slot(checkpoint)
+    for _ in range(2):
+        assert task.done()
+        assert not task.cancelled()
+        assert task.exception() is error
+        with pytest.raises(TaskFailed):
+            await task
+        with pytest.raises(RuntimeError, match="never started"):
+            task.native
+        task.cancel()
+
+
+@rule("C7", "G11", "G14", only="asyncio")
+async def test_a_waiting_child_that_could_not_be_started_lets_go_of_its_coroutine() -> None:
+    alive: WeakSet[Any] = WeakSet()
+
+    def make() -> Coroutine[Any, Any, None]:
+        coro = checkpoint()
+        alive.add(coro)
+        return coro
+
+    task, error = await refused_when_it_got_its_slot(make)
+    error.__traceback__ = None  # whose frames know it
+    for _ in range(20):  # PyPy may need several
+        if alive:
+            gc.collect()
+    assert not alive
+    assert task.done()
 
 
 # Task.cancel() of odd tasks

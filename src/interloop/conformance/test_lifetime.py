@@ -357,6 +357,13 @@ async def test_the_name_of_a_waiting_child_is_known_from_the_beginning() -> None
     assert waiting.get_name() == "warm-up"
 
 
+@rule("G14")
+async def test_a_waiting_child_without_a_name_is_called_after_its_coroutine() -> None:
+    async with task_group(limit=1) as tg:
+        tg.create_task(checkpoint())
+        assert tg.create_task(checkpoint()).get_name() == "checkpoint"
+
+
 @rule("G10", "G14")
 async def test_the_name_of_a_child_that_got_its_slot_is_the_native_one_in_its_first_step() -> None:
     tasks: list[Task[None]] = []

@@ -8,6 +8,7 @@ import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar, copy_context
 from math import inf
 from typing import Any, TypeAlias
 
@@ -258,7 +259,10 @@ def test_looking_for_what_is_left_costs_no_callback_for_each_deadline() -> None:
 @rule("L10", host="asyncio")
 @pytest.mark.parametrize("later", [0.5, 3.0], ids=["an-earlier-one", "a-later-one"])
 @pytest.mark.parametrize("others_open", [False, True])
-def test_a_timer_that_somebody_else_cancels_kills_no_deadline(later: float, others_open: bool) -> None:
+@pytest.mark.parametrize("by_time", [False, True])
+def test_a_timer_that_somebody_else_cancels_kills_no_deadline(
+    by_time: bool, later: float, others_open: bool
+) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WatchingLoop)
@@ -267,9 +271,10 @@ def test_a_timer_that_somebody_else_cancels_kills_no_deadline(later: float, othe
                 before.reschedule(None)
             for timer in loop.timers:
                 timer.cancel()
-            with deadline(later, suppress=True) as limit:
+            with deadline(at=later, suppress=True) if by_time else deadline(later, suppress=True) as limit:
                 await asyncio.sleep(10)
             assert limit.expired() or before.expired()
+        assert current_time() == (min(2, later) if others_open else later)
         began = current_time()
         with deadline(1, suppress=True) as after:
             await asyncio.sleep(10)
@@ -311,7 +316,9 @@ class StrictAboutThePast(VirtualTimeLoop):
         return super().call_at(when, callback, *args, **kwargs)
 
     def call_later(self, delay: float, callback: Callback, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        return super().call_at(self.time() + max(0, delay), callback, *args, **kwargs)
+        if delay < 0:
+            raise ValueError("in the past")
+        return super().call_at(self.time() + delay, callback, *args, **kwargs)
 
 
 @rule("L10", host="asyncio")
@@ -599,6 +606,75 @@ def test_everything_works_on_a_loop_of_another_kind(loop: str) -> None:
 async def _fail() -> None:
     await checkpoint()
     raise OSError
+
+
+class NamingLoop(VirtualTimeLoop):
+    """Notes what a task is to be made with, and gives tasks names of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: dict[str, Any] = {}
+
+    def create_task(self, coro: Any, **kwargs: Any) -> Any:
+        self.given = kwargs
+        task = super().create_task(coro, **kwargs)
+        task.set_name("named by the loop")
+        return task
+
+
+def plain_task(loop: Any, coro: Any) -> Any:
+    return asyncio.Task(coro, loop=loop)
+
+
+def task_in_a_context(loop: Any, coro: Any, context: Any = None) -> Any:
+    return asyncio.Task(coro, loop=loop, context=context)
+
+
+def task_with_a_name(loop: Any, coro: Any, name: Any = None) -> Any:
+    return asyncio.Task(coro, loop=loop, name=name)
+
+
+def task_with_all(loop: Any, coro: Any, **kwargs: Any) -> Any:
+    return asyncio.Task(coro, loop=loop, **kwargs)
+
+
+@rule("C7", "G10", host="asyncio")
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("in_context", [False, True])
+@pytest.mark.parametrize(
+    ("factory", "takes"),
+    [
+        (plain_task, set()),
+        (task_in_a_context, {"context"}),
+        (task_with_a_name, {"name"}),
+        (task_with_all, {"context", "name"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_loop_with_a_task_factory_is_given_what_that_takes_and_the_rest_is_done_without_it(
+    factory: Any, takes: set[str], named: bool, in_context: bool
+) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="of the caller")
+
+    async def child() -> str:
+        return variable.get()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, NamingLoop)
+        options: dict[str, Any] = {"name": "given"} if named else {}
+        if in_context:
+            options["context"] = context = copy_context()
+            context.run(variable.set, "given")
+        async with task_group() as tg:
+            loop.set_task_factory(factory)
+            task = tg.create_task(child(), **options)
+            loop.set_task_factory(None)
+            assert loop.given == {name: value for name, value in options.items() if name in takes}
+            assert task.get_name() == ("given" if named and "name" not in takes else "named by the loop")
+        assert task.result() == ("given" if in_context else "of the caller")
+
+    run(main, NamingLoop)
 
 
 @rule("D4", host="asyncio")

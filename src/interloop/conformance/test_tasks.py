@@ -241,6 +241,22 @@ async def test_the_outcome_of_a_task_that_has_ended_is_there_in_a_cancelled_scop
 
 
 @rule("T2")
+@pytest.mark.parametrize("cancelled", [False, True], ids=["", "in-a-cancelled-scope"])
+async def test_awaiting_a_task_that_has_ended_suspends_nobody(cancelled: bool) -> None:
+    ended: list[tuple[Task[Any], type[Exception]]] = [
+        (await ended_well(), StopIteration),
+        (await ended_cancelled(), TaskCancelled),
+        (await ended_failed(OSError()), TaskFailed),
+    ]
+    async with task_group() as tg:
+        if cancelled:
+            tg.cancel()
+        for task, outcome in ended:
+            with pytest.raises(outcome):
+                next(task.__await__())
+
+
+@rule("T2")
 async def test_the_result_can_be_asked_for_after_the_end() -> None:
     task = await ended_well()
     assert task.result() == 42
@@ -532,6 +548,19 @@ async def test_a_body_is_cancelled_by_the_failure_of_the_child_that_it_awaits() 
     assert [type(error) for error in caught.value.exceptions] == [OSError]
 
 
+@rule("T2")
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_body_that_awaits_a_child_about_the_time_of_its_failure_is_cancelled(turns: int) -> None:
+    error = OSError()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as tg:
+            task = tg.create_task(fail_late(error))
+            for _ in range(turns):
+                await checkpoint()
+            await task
+    assert caught.value.exceptions == (error,)
+
+
 async def fail_late(error: BaseException) -> None:
     await checkpoint()
     raise error
@@ -817,6 +846,31 @@ async def test_cancelled_again_in_its_clean_up(tick: float) -> None:
         task = tg.create_task(clean_up(3 * tick, ended))
         task.cancel()
         await sleep(tick)
+        task.cancel()
+    assert ended == ["child"]
+    assert task.cancelled()
+
+
+@rule("T4", only="asyncio")
+@pytest.mark.parametrize("by_its_group", [False, True])
+async def test_cancelled_again_while_its_clean_up_waits_without_a_shield(by_its_group: bool) -> None:
+    ended: list[str] = []
+
+    async def child() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            await settle()
+            ended.append("child")
+
+    async with task_group() as tg:
+        task = tg.create_task(child())
+        await settle()
+        if by_its_group:
+            tg.cancel()
+        else:
+            task.cancel()
+        await shield(checkpoint())
         task.cancel()
     assert ended == ["child"]
     assert task.cancelled()
