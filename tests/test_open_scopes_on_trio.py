@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager, suppress
+from inspect import CORO_CLOSED, getcoroutinestate
 from queue import SimpleQueue
 from types import CoroutineType
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import sniffio
 
-from interloop import Deadline, deadline, sleep_forever
+from interloop import Deadline, TaskGroup, deadline, sleep_forever, task_group
 from interloop.testing import wait_all_tasks_blocked
 
 trio = pytest.importorskip("trio")
@@ -180,6 +181,66 @@ def test_d5_a_call_from_elsewhere_is_told_where_it_comes_from(call: Any, here: s
 
     run = run_as_guest if call is from_the_loop_of_a_guest else trio.run
     run(main)
+
+
+def test_d5_a_child_cannot_be_created_from_the_loop_of_a_guest() -> None:
+    async def main() -> None:
+        called = trio.Event()
+        said: list[str] = []
+
+        def call() -> None:
+            token.run_sync_soon(called.set)
+            with pytest.raises(RuntimeError, match="that trio is a guest of") as caught:
+                tg.create_task(trio.lowlevel.checkpoint())
+            said.append(str(caught.value))
+
+        token = trio.lowlevel.current_trio_token()
+        async with task_group() as tg:
+            HOST.put(call)
+            await called.wait()
+        assert said
+
+    run_as_guest(main)
+
+
+class Latecomer(trio.abc.Instrument):
+    """Creates a child when the last one has ended, and the block that waited for it has not gone on yet."""
+
+    def __init__(self, group: TaskGroup, last: trio.lowlevel.Task) -> None:
+        self.group = group
+        self.last = last
+        self.coro = trio.lowlevel.checkpoint()
+        self.said = ""
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        if task is self.last:
+            try:
+                self.group.create_task(self.coro)
+            except RuntimeError as refused:
+                self.said = str(refused)
+
+
+def test_g8_a_child_that_comes_when_the_last_one_has_ended_is_refused() -> None:
+    async def main() -> None:
+        async with task_group() as tg:
+            last = tg.create_task(trio.lowlevel.checkpoint())
+            late = Latecomer(tg, last.native)
+            trio.lowlevel.add_instrument(late)
+        assert "is finished" in late.said
+        assert getcoroutinestate(late.coro) == CORO_CLOSED
+
+    trio.run(main)
+
+
+def test_g10_a_child_is_named_after_its_coroutine_of_whatever_class() -> None:
+    async def main() -> None:
+        coro = Watched(trio.lowlevel.checkpoint())
+        coro.__qualname__ = "the name"  # type: ignore[attr-defined]
+        async with task_group() as tg:
+            child = tg.create_task(coro)
+        assert child.get_name() == "the name"
+
+    trio.run(main)
 
 
 @contextmanager

@@ -46,7 +46,6 @@ class TaskGroup(Owner):
         self._nursery: trio.Nursery | None = None
         self._task = None
         self._entered = False
-        self._in_body = False
         self._cancelled = False
         self._left = False  # closed natively
         self._cancelled_before_start: set[Task[Any]] = set()
@@ -230,7 +229,6 @@ class TaskGroup(Owner):
         self._errors += errors
 
     def _abandon(self) -> None:
-        self._in_body = False
         self._cancel()
 
     async def _close_abandoned(self, task: trio.lowlevel.Task) -> list[BaseException]:

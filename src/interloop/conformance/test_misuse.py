@@ -585,8 +585,10 @@ async def test_a_group_left_before_a_nursery_inside_it_keeps_the_errors_of_its_c
 
 
 @rule("G9", "G1", only="trio")
-@pytest.mark.parametrize("last", ["child", "background"])
-async def test_a_group_left_before_a_nursery_inside_it_waits_for_its_children(last: str, tick: float) -> None:
+@pytest.mark.parametrize("children", [["child"], ["background"], ["child", "background"]], ids="-".join)
+async def test_a_group_left_before_a_nursery_inside_it_cancels_its_children_and_waits_for_them(
+    children: list[str], tick: float
+) -> None:
     import trio
 
     log: list[str] = []
@@ -594,19 +596,36 @@ async def test_a_group_left_before_a_nursery_inside_it_waits_for_its_children(la
     async def own() -> None:
         outer = task_group()
         await outer.__aenter__()
-        outer.create_task(clean_up(tick, log, "first"))
-        create = outer.create_task if last == "child" else outer.create_background_task
-        create(clean_up(2 * tick, log, "last"))
+        for n, kind in enumerate(children, 1):
+            create = outer.create_task if kind == "child" else outer.create_background_task
+            create(clean_up(n * tick, log, kind))
         await settle()
         await trio.open_nursery().__aenter__()
         with pytest.raises(RuntimeError, match="a nursery of trio's own, entered inside it, is still open"):
             await outer.__aexit__(None, None, None)
         log.append("left")
 
-    with suppress(ExceptionGroup):  # trio cannot go on in a task with a nursery that was never left
+    with pytest.raises(ExceptionGroup) as caught:
         async with task_group() as tg:
             tg.create_task(own())
-    assert log == ["first", "last", "left"]
+    assert log == [*children, "left"]
+    # trio cannot go on in a task with a nursery that was never left
+    assert all("Nursery stack corrupted" in str(error) for error in leaves(caught.value))
+
+
+@rule("G9", "C7")
+async def test_the_errors_of_an_inner_group_are_kept_when_the_outer_one_is_left_first() -> None:
+    error = OSError("in clean-up")
+    outer, inner = task_group(), task_group()
+    await outer.__aenter__()
+    await inner.__aenter__()
+    inner.create_task(fail_when_cancelled(error))
+    await settle()
+    with pytest.raises(RuntimeError, match="still open") as caught:
+        await outer.__aexit__(None, None, None)
+    cause: Any = caught.value.__cause__
+    assert leaves(cause) == [error]
+    await inner.__aexit__(None, None, None)
 
 
 @rule("G9", "G1", only="trio")

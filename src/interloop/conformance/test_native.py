@@ -1040,6 +1040,26 @@ async def test_our_group_waits_for_the_tasks_of_its_native_nursery(tick: float) 
     assert log == ["child"]
 
 
+@rule("N4", "G3", only="trio")
+@pytest.mark.parametrize("fails", [1, 2])
+async def test_the_errors_of_tasks_of_its_native_nursery_are_errors_of_our_group(fails: int) -> None:
+    errors = [OSError(str(number)) for number in range(fails)]
+
+    async def child(error: OSError) -> None:
+        try:
+            await sleep_forever()
+        finally:
+            raise error
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with task_group() as tg:
+            for error in errors:
+                tg.native.start_soon(child, error)
+            await checkpoint()
+            tg.cancel()
+    assert set(caught.value.exceptions) == set(errors)
+
+
 @rule("N4", only="trio")
 async def test_errors_and_cancellations_of_a_nursery_come_out_of_our_group_as_errors(tick: float) -> None:
     import trio
