@@ -230,7 +230,8 @@ class Children(abc.TaskGroup):
             self._queue_began()
 
     def _start_queued(self) -> None:
-        while self._queue and (self._limit is None or self._ordinary < self._limit):
+        assert self._limit is not None
+        while self._queue and self._ordinary < self._limit:
             self._start_next(*self._queue.popitem(last=False))
         if not self._queue:
             self._queue_ended()

@@ -9,6 +9,7 @@ since a class that overrides `derive` wants to be kept; what it returns is check
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import is_
 from types import CodeType, FunctionType, TracebackType
 from typing import Any, TypeVar, cast
 
@@ -136,32 +137,25 @@ def errors_only(error: BaseException, cancelled: type[BaseException]) -> BaseExc
     """`error` without the cancellations in it, or `None` if it holds nothing else (G4)."""
     if not is_a(error, BaseExceptionGroup):
         return None if is_a(error, cancelled) else error
-    errors: list[BaseException] = []
-    cancellations = 0
-    for leaf in _leaves(error):
-        if is_a(leaf, cancelled):
-            cancellations += 1
-        else:
-            errors.append(leaf)
-    if not cancellations:
+    leaves = list(_leaves(error))
+    errors = [leaf for leaf in leaves if not is_a(leaf, cancelled)]
+    if len(errors) == len(leaves):
         return error
     if not errors:
         return None
-    failure: BaseException | None
+    failure: BaseException
     try:
         rest = cast("BaseExceptionGroup[BaseException]", error).split(cancelled)[1]
         if rest is not None and _same_leaves(rest, errors):
             return rest
         failure = RuntimeError(f"{type(error).__qualname__}.split() lost an error or kept a cancellation")
-    except BaseException as raised:  # also a RecursionError, of groups that are nested too deeply for it
-        failure = raised if is_a(raised, Exception) else None
-        if failure is None:
-            raise
-    if is_a(failure, RecursionError):
-        return new_group(_message_of(error), errors)  # nothing of the user's went wrong
+    except RecursionError:  # groups that are nested too deeply for it; nothing of the user's went wrong
+        return new_group(_message_of(error), errors)
+    except BaseException as raised:
+        failure = raised
     return new_group(_message_of(error), [*errors, failure])
 
 
 def _same_leaves(group: BaseException, expected: list[BaseException]) -> bool:
     found = list(_leaves(group))
-    return len(found) == len(expected) and all(a is b for a, b in zip(found, expected, strict=True))
+    return len(found) == len(expected) and all(map(is_, found, expected))

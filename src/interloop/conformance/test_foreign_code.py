@@ -620,6 +620,26 @@ async def test_a_group_that_answers_to_any_name_is_looked_into() -> None:
     assert leaves(caught.value) == [error]
 
 
+class SplitEndsTheProgram(BaseExceptionGroup[BaseException]):
+    def split(self, condition: Any) -> NoReturn:
+        raise SystemExit("split")
+
+
+@rule("C7", "G12")
+async def test_what_ends_the_program_in_a_split_is_an_error_beside_the_others() -> None:
+    async def fail_when_cancelled_with_both() -> None:
+        try:
+            await sleep_forever()
+        except get_cancelled_exc_class() as cancellation:
+            raise SplitEndsTheProgram("both", [cancellation, OSError()]) from None
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with task_group() as tg:
+            tg.cancel()
+            await fail_when_cancelled_with_both()
+    assert [type(error) for error in leaves(caught.value)] == [OSError, SystemExit]
+
+
 @rule("G3", "C7")
 async def test_a_child_that_raises_what_closes_generators_is_an_error_like_any_other() -> None:
     error = GeneratorExit()
@@ -1362,6 +1382,7 @@ async def test_a_log_that_fails_for_a_deferred_error_is_an_error_of_the_group(
         mend()
     assert any(type(node) is Misbehaved for node in nodes(caught))
     assert {str(node) for node in nodes(caught)} >= {str(number) for number in range(100)}
+    assert ended == []  # an error that is not deferred cancels the group
 
 
 @rule("C7", "G16")

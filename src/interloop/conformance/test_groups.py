@@ -2177,12 +2177,19 @@ async def refused_exit_of_a_deadline(payload: Payload) -> None:
             tg.create_task(own(payload))
 
 
-async def shield_that_fails_at_once(payload: Payload) -> None:
-    async def fail_at_once(payload: Payload) -> None:
-        raise OSError
+async def fail_at_once(payload: Payload) -> None:
+    raise OSError
 
+
+async def shield_that_fails_at_once(payload: Payload) -> None:
     with suppress(OSError):
         await shield(fail_at_once(payload))
+
+
+async def background_task_that_fails_at_once(payload: Payload) -> None:
+    with suppress(ExceptionGroup):
+        async with task_group() as tg:
+            tg.create_background_task(fail_at_once(payload))
 
 
 @rule("G11")
@@ -2196,6 +2203,7 @@ async def shield_that_fails_at_once(payload: Payload) -> None:
         refused_exit,
         refused_exit_of_a_deadline,
         shield_that_fails_at_once,
+        background_task_that_fails_at_once,
     ],
 )
 async def test_nothing_stays_in_a_cycle(use: Callable[[Payload], Awaitable[None]]) -> None:
