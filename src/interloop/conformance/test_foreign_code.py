@@ -559,6 +559,8 @@ class SplitsWrongly(BaseExceptionGroup[BaseException]):
         match self.how:
             case "loses-one":
                 return None, ExceptionGroup(self.message, errors[1:])  # type: ignore[type-var]
+            case "loses-the-last":
+                return None, ExceptionGroup(self.message, errors[:-1])  # type: ignore[type-var]
             case "keeps-the-cancellation":
                 return None, self
             case "returns-others":
@@ -576,6 +578,7 @@ class SplitsWrongly(BaseExceptionGroup[BaseException]):
     ("how", "failure"),
     [
         ("loses-one", RuntimeError),
+        ("loses-the-last", RuntimeError),
         ("keeps-the-cancellation", RuntimeError),
         ("returns-others", RuntimeError),
         ("loses-all", RuntimeError),
