@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from interloop import checkpoint, deadline, sleep_forever, task_group
+from interloop._asyncio import privates
+from interloop._asyncio.privates import can_cancel_now
 from interloop._asyncio.scopes import FEW, tree_of
 from interloop.testing import HOSTS
 
@@ -52,6 +54,33 @@ def test_a_loop_in_which_a_scope_was_left_open_is_freed_with_it() -> None:
     for _ in range(3):
         gc.collect()
     assert loop() is None
+
+
+def test_a_circle_of_native_tasks_is_looked_through_once() -> None:
+    async def wait_for(index: int) -> None:
+        await tasks[index]
+
+    tasks: list[asyncio.Task[None]] = []
+    loop = asyncio.new_event_loop()
+    tasks += [loop.create_task(wait_for(index)) for index in (1, 2, 1)]
+    loop.run_until_complete(asyncio.sleep(0))
+    assert can_cancel_now(tasks[0], after_a_turn=False)
+    for task in tasks:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio cannot cancel them
+    loop.close()
+
+
+def test_the_first_scope_after_anyio_is_imported_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    anyio = pytest.importorskip("anyio")
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        with anyio.CancelScope() as scope:
+            monkeypatch.setattr(privates, "_anyio_states", {})
+            assert privates.anyio_scope(task) is scope
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -891,6 +891,22 @@ async def test_a_cancellation_reaches_tasks_that_never_pause(
 # A native task that is waited for is cancelled in the place of the one that waits, and may have other ideas.
 
 
+@rule("C1", "C6", only="asyncio")
+@pytest.mark.parametrize("gathered", [False, True])
+async def test_a_native_task_that_a_child_waits_for_is_cancelled_at_once(gathered: bool) -> None:
+    async def wait() -> None:
+        await (asyncio.gather(native, *others) if gathered else native)
+
+    native = asyncio.create_task(sleep_forever())
+    others = [asyncio.create_task(sleep_forever()) for _ in range(2 * gathered)]
+    async with task_group() as tg:
+        tg.create_task(wait())
+        await settle()
+        tg.cancel()
+        assert [task.cancelling() for task in (native, *others)] == [1] * (1 + len(others))
+    assert all(task.cancelled() for task in (native, *others))
+
+
 @rule("C1", "C4", only="asyncio")
 @pytest.mark.parametrize("links", [1, 3])
 @pytest.mark.parametrize("how", ["shield", "swallow", "fail"])
