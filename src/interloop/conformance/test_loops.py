@@ -557,7 +557,8 @@ ODD_LOOPS: dict[str, Callable[[], Any]] = {
 
 @rule("D1", host="asyncio")
 @pytest.mark.parametrize("loop", ODD_LOOPS)
-def test_everything_works_on_a_loop_of_another_kind(loop: str) -> None:
+@pytest.mark.parametrize("opened_first", [task_group, lambda: deadline(10)], ids=["group", "deadline"])
+def test_everything_works_on_a_loop_of_another_kind(opened_first: Callable[[], Any], loop: str) -> None:
     if loop.endswith("python-tasks") and sys.version_info >= (3, 14) and sys.implementation.name == "cpython":
         pytest.skip("asyncio itself does not know of a task written in Python that it is the current one")
 
@@ -571,6 +572,8 @@ def test_everything_works_on_a_loop_of_another_kind(loop: str) -> None:
 
     async def main() -> None:
         log: list[str] = []
+        async with opened_first():
+            pass
         async with task_group(limit=2) as tg:
             tasks = [tg.create_task(give(number)) for number in range(4)]
             tg.create_background_task(note_the_end(log, "background"))
