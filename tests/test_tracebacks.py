@@ -147,3 +147,28 @@ def test_the_error_of_a_block_shows_no_frame_of_the_deadline_around_it(host: str
     seen: list[list[str]] = []
     run(main, host=host)
     assert seen == [[]]
+
+
+@hosts
+def test_the_error_of_a_child_shows_all_frames_of_the_user(host: str) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        run(in_the_clean_up_of_first, host=host)
+    [error] = caught.value.exceptions
+    names = [frame.name for frame in extract_tb(error.__traceback__)]
+    assert names[-2:] == ["fail_when_cancelled", "fail_at_once"]
+
+
+@hosts
+def test_the_error_of_a_function_that_start_cannot_call_has_a_traceback(host: str) -> None:
+    async def without_a_status() -> None:
+        raise AssertionError("never called")
+
+    async def main() -> None:
+        async with task_group() as tg:
+            with pytest.raises(TypeError, match="task_status") as caught:
+                await tg.start(without_a_status)  # type: ignore[arg-type, call-arg]
+            seen.append([frame.name for frame in extract_tb(caught.value.__traceback__)][-1])
+
+    seen: list[str] = []
+    run(main, host=host)
+    assert seen == ["_run"]
