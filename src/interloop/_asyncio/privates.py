@@ -189,9 +189,7 @@ def anyio_requests(task: asyncio.Task[Any]) -> int:
     if here is None:
         return 0
     return sum(
-        getattr(scope, "_pending_uncancellations", 0)
-        for scope in _scopes(here)
-        if scope._host_task is task
+        getattr(scope, "_pending_uncancellations", 0) for scope in _scopes(here) if scope._host_task is task
     )
 
 
