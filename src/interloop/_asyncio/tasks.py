@@ -117,7 +117,8 @@ class Task(Node, Child[T_co]):
 
     def _is_woken(self) -> bool:
         assert not isinstance(self._native, Queued)  # a group of `first` has no limit
-        return not can_cancel_now(self._native, after_a_turn=False)
+        # CPython 3.12 crashes if asked for the coroutine of a task that has ended in its eager first step
+        return not (self._native.done() or can_cancel_now(self._native, after_a_turn=False))
 
     def _task_to_cancel(self) -> asyncio.Task[Any] | None:
         return self._native_if_known()
