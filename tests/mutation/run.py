@@ -190,7 +190,7 @@ def judge(found: list[Mutant], tests: list[str], model: bool, results: Results, 
 
 
 def suite(rules: list[str]) -> list[str]:
-    """The conformance suite, and what is told which rules it proves."""
+    """Arguments for pytest: the conformance suite, and those of our own tests that name their rules."""
     hosts = [f"--host={host}" for host in ON if not HOSTS[host].missing()]
     no_plugins = f"--ignore={SUITE / 'test_plugins.py'}"  # it runs pytest in other processes
     options = [f"--config-file={SUITE / 'pytest.ini'}", f"--rootdir={SUITE}", no_plugins]

@@ -63,7 +63,7 @@ class Timers:
         self.new.append(deadline)
 
     def timer_stands(self) -> bool:
-        """Whether nobody else has cancelled the timer, which there is. `_check` looks too (L10)."""
+        """Whether nobody else has cancelled the timer. Ask only while there is one (L10)."""
         assert self.timer is not None
         return not self.timer.cancelled()
 

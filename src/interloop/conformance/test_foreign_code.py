@@ -1215,7 +1215,7 @@ async def test_a_factory_that_raises_for_a_waiting_child_is_an_error_of_the_grou
 
 
 async def refused_when_it_got_its_slot(make: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[Any, Exception]:
-    """A child of which a task factory made no task, and the error of that factory."""
+    """Create a child whose task factory fails; return the child and the error."""
     with task_factory(FailingFactory(2)), pytest.raises(ExceptionGroup) as caught:
         async with task_group(limit=1) as tg:
             tg.create_task(checkpoint())

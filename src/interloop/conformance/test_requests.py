@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from itertools import product
 from math import inf
@@ -410,6 +410,25 @@ async def each_alone(
             tg.create_task(run(name), name=name)
 
 
+def cancelled_during(
+    hold: Hold, outer: Enclosing, tick: float, then: Callable[[list[str]], Awaitable[object]]
+) -> Callable[[list[str]], Coroutine[Any, Any, None]]:
+    """A case: `outer` is cancelled during `hold`, and `then` comes before the next checkpoint."""
+
+    async def run(log: list[str]) -> None:
+        async def inside() -> None:
+            await hold(2 * tick)
+            await then(log)
+            await checkpoint()
+            log.append("passed")
+
+        await outer(tick, inside)
+        log.append("left")
+        await nothing_is_left(tick)
+
+    return run
+
+
 @rule("C5", "C4", "G4")
 @holding_back
 async def test_of_two_that_were_held_back_the_outer_one_arrives(hold: Hold, tick: float) -> None:
@@ -537,18 +556,7 @@ async def test_a_scope_entered_while_a_cancellation_is_held_back_does_not_take_i
     hold: Hold, tick: float
 ) -> None:
     def case(outer: Enclosing, entered: Enclosing) -> Any:
-        async def run(log: list[str]) -> None:
-            async def inside() -> None:
-                await hold(2 * tick)
-                await entered(tick, lambda: clean_up(3 * tick, []))
-                await checkpoint()
-                log.append("passed")
-
-            await outer(tick, inside)
-            log.append("left")
-            await nothing_is_left(tick)
-
-        return run
+        return cancelled_during(hold, outer, tick, lambda _: entered(tick, lambda: clean_up(3 * tick, [])))
 
     def told_apart(outer: Enclosing, entered: Enclosing) -> bool:
         # asyncio counts the requests of others, and at entry the one that is held back is among them
@@ -570,18 +578,7 @@ async def test_a_scope_that_is_entered_and_left_before_the_next_checkpoint_does_
     hold: Hold, tick: float
 ) -> None:
     def case(outer: Enclosing, leave: Way) -> Any:
-        async def run(log: list[str]) -> None:
-            async def inside() -> None:
-                await hold(2 * tick)
-                await leave(tick)
-                await checkpoint()
-                log.append("passed")
-
-            await outer(tick, inside)
-            log.append("left")
-            await nothing_is_left(tick)
-
-        return run
+        return cancelled_during(hold, outer, tick, lambda _: leave(tick))
 
     async def a_deadline(_: float) -> None:
         with deadline(1000 * tick):
@@ -633,22 +630,11 @@ class Given(asyncio.Future[str]):
 @rule("C1", "C4", "G4", only="asyncio")
 @holding_back
 async def test_a_value_that_is_on_its_way_arrives_before_what_was_held_back(hold: Hold, tick: float) -> None:
-    def case(outer: Enclosing) -> Any:
-        async def run(log: list[str]) -> None:
-            async def inside() -> None:
-                await hold(2 * tick)
-                log.append(await Given())
-                await checkpoint()
-                log.append("passed")
-
-            await outer(tick, inside)
-            log.append("left")
-            await nothing_is_left(tick)
-
-        return run
+    async def take(log: list[str]) -> None:
+        log.append(await Given())
 
     complaints: dict[str, Any] = {}
-    cases = {outer.__name__: case(outer) for outer in scopes()}
+    cases = {outer.__name__: cancelled_during(hold, outer, tick, take) for outer in scopes()}
     await each_alone(complaints, cases, lambda log: log == ["value", "left"])
     assert complaints == {}
 
