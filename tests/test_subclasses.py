@@ -31,6 +31,9 @@ class Kinds:
                 super().__init__(*args)
                 self.name = "a group with an attribute more"
 
+            def __eq__(self, other: object) -> bool:  # so it has no hash
+                return isinstance(other, NamedGroup) and self.name == other.name
+
         class Deadline(native.Deadline):  # type: ignore[misc]
             __slots__ = ()
 
@@ -38,6 +41,9 @@ class Kinds:
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 self.name = "a deadline with an attribute more"
+
+            def __eq__(self, other: object) -> bool:
+                return isinstance(other, NamedDeadline) and self.name == other.name
 
         self.groups: list[Any] = [native.TaskGroup, Group, NamedGroup]
         self.deadlines: list[Any] = [native.Deadline, Deadline, NamedDeadline]
@@ -194,6 +200,32 @@ def test_a_task_is_cancelled_with_the_group_that_it_has_open(
         assert [child.cancelled() for child in children] == [True]
 
     run(main)
+
+
+@pytest.mark.parametrize("kind", range(3))
+def test_both_are_cancelled_after_a_shield_of_anyio_inside_them(
+    kind: int, kinds: Kinds, run: Callable[[Main], None]
+) -> None:
+    anyio = pytest.importorskip("anyio")
+    steps: list[str] = []
+
+    async def wait_in_a_shield() -> None:
+        with anyio.CancelScope(shield=True):
+            await sleep(2)
+            steps.append("shielded")
+        await checkpoint()
+        steps.append("not cancelled")
+
+    async def main() -> None:
+        async with kinds.groups[kind](None, False) as tg:
+            tg.create_task(wait_in_a_shield())
+            tg.cancel()
+            await wait_in_a_shield()
+        with kinds.deadlines[kind](1, None, True):
+            await wait_in_a_shield()
+
+    run(main)
+    assert steps == ["shielded"] * 3
 
 
 def test_a_child_that_a_group_fails_to_start_when_a_slot_is_free_has_that_error(

@@ -53,13 +53,17 @@ Choose = Callable[[Sequence[str]], "str | None"]
 
 @dataclass(frozen=True)
 class Alphabet:
-    """Which scopes are opened, which other acts are tried, and how many scopes may be open at once."""
+    """Which scopes are opened, which other acts are tried, and how many scopes may be open at once.
+
+    Every sequence has the same acts first, if there are any in `begins`; its length is that of the rest.
+    """
 
     scopes: tuple[Kind, ...]
     acts: frozenset[str]
     short: int  # the length in the ordinary tests
     long: int  # in the long run
     depth: int = 3
+    begins: tuple[str, ...] = ()
 
 
 class Run:
@@ -70,6 +74,7 @@ class Run:
         self._choose = choose
         self._reference = Reference()
         self._open: list[tuple[Scope, Any]] = []  # of the reference, and the real one
+        self._to_begin_with = list(alphabet.begins)
         self._names = 0
         self._indent = 0
         self._ended = False
@@ -108,6 +113,8 @@ class Run:
     # choosing
 
     def _next(self, options: Sequence[str]) -> str | None:
+        if self._to_begin_with:
+            return self._to_begin_with.pop(0)
         act = None if self._ended else self._choose(options)
         self._ended = act is None
         return act
@@ -379,9 +386,8 @@ class Run:
             self._differ(
                 f"I1, I2: the ledger knows {requests._of_host(task)} of the host, expected {of_host}"
             )
-        held = requests._held.get(task)
         out = [request for request in reference.requests if request.state is State.HELD_BACK]
-        if held is None and out:
+        if out and task not in requests._held:
             self._differ("I5: something is held back, of which the ledger does not know")
 
     # the report

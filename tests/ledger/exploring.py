@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from .acts import (
     ASK,
+    CANCEL,
     CHECKPOINT,
     HAS_ANYIO,
     LEAVE_WITH_CHILD,
     RAISE,
     SHIELD,
     TAKE_BACK,
+    TURN,
     WAIT,
+    WAKE,
     YIELD,
     Alphabet,
     Run,
@@ -58,6 +61,20 @@ ALPHABETS = {
         frozenset({ASK, TAKE_BACK, CHECKPOINT, RAISE}),
         short=4,
         long=6,
+    ),
+    "held back before a shield of anyio": Alphabet(
+        (Kind.DEADLINE, Kind.GROUP),
+        frozenset({ASK, CHECKPOINT, WAIT, SHIELD, RAISE}),
+        short=4,
+        long=5,
+        begins=(
+            Kind.DEADLINE.value,
+            SHIELD,
+            f"{CANCEL} deadline_1",
+            TURN,
+            WAKE,
+            Kind.ANYIO_SHIELD.value,
+        ),
     ),
 }
 

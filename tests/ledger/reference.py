@@ -18,6 +18,7 @@ class State(Enum):
     ASKED = "asked"
     DELIVERED = "delivered"
     HELD_BACK = "held back"
+    BEHIND_SHIELD = "held back before the task went into a shield of anyio"
     TAKEN_BACK = "taken back"
 
 
@@ -95,6 +96,7 @@ class Reference:
     value_on_its_way: bool = False
     caught_in_exit: bool = False
     _delivered_before_shield: frozenset[Request] = frozenset()
+    _holds_back: bool = False  # or did, and the task has not been suspended since
     _or_anyio: list[Request] = field(default_factory=list)  # one of these or one of anyio arrives
 
     # what can be seen from where the task is
@@ -127,7 +129,7 @@ class Reference:
         return [
             request
             for request in self.requests
-            if request.state in (State.ASKED, State.HELD_BACK)
+            if request.state is not State.DELIVERED
             and (request.of_host or (request.owner is not None and self._visible(request.owner)))
         ]
 
@@ -166,7 +168,7 @@ class Reference:
 
     def _merge(self) -> None:
         """asyncio tells only whether some are not delivered: of several all but one seem to be old."""
-        if any(request.state is State.HELD_BACK for request in self.requests):
+        if self._holds_back:
             return  # then the ledger has known since the holding back began
         undelivered = [request for request in self.of_host() if request.state is State.ASKED]
         for request in undelivered[1:] and undelivered:
@@ -176,6 +178,7 @@ class Reference:
     def _deliver(self) -> None:
         if self.place is Place.RUNS:
             return
+        self._wait_for_ends_of_shields()
         if self.place is Place.SHIELD:
             for request in self._due():
                 request.state = State.HELD_BACK
@@ -188,6 +191,7 @@ class Reference:
             self.caught_in_exit = True
         for request in due:
             self._arrives(request)
+        self._holds_back = self._anything_is_held_back()
         if self.place is not Place.EXIT and (
             due or (self._cancelled_around(ours=False) and not self.value_on_its_way)
         ):
@@ -207,7 +211,7 @@ class Reference:
         if due and self._cancelled_around(ours=False):
             self._or_anyio = due
             return []
-        held_back = [request for request in due if request.state is State.HELD_BACK]
+        held_back = [request for request in due if request.state is not State.ASKED]
         return held_back or due[:1]
 
     def resumes(self, by_anyio: bool = False) -> bool:
@@ -235,14 +239,31 @@ class Reference:
 
     def shield_ends(self) -> None:
         """What came meanwhile is held back; if there is any, what of ours came before comes once more."""
-        if any(request.state is State.HELD_BACK for request in self.requests):
+        if self._anything_is_held_back():
             self._hold_back_ours()
         self.place = Place.RUNS
 
+    def _anything_is_held_back(self) -> bool:
+        return any(request.state is State.HELD_BACK for request in self.requests)
+
     def _hold_back_ours(self) -> None:
-        for request in self.requests:
-            if not request.of_host and request.state is State.DELIVERED:
+        self._wait_for_ends_of_shields()
+        for request in self._of_ours(visible=True):
+            if request.state is State.DELIVERED:
                 request.state = State.HELD_BACK
+        self._holds_back = self._holds_back or self._anything_is_held_back()
+
+    def _wait_for_ends_of_shields(self) -> None:
+        for request in self._of_ours(visible=False):
+            if request.state is State.HELD_BACK:
+                request.state = State.BEHIND_SHIELD
+
+    def _of_ours(self, visible: bool) -> list[Request]:
+        return [
+            request
+            for request in self.requests
+            if request.owner is not None and request.owner.ours and self._visible(request.owner) is visible
+        ]
 
     def _errors_win(self, left: Scope, cancellation_behind: bool) -> None:
         """G4: a group that raises errors holds back what was delivered inside it."""

@@ -46,7 +46,8 @@ If that ends otherwise, the waiter is cancelled once more (`Requests._ask_again_
 0022).
 
 **Shields of anyio** hide what is around them (C8): nothing is delivered to a task inside one. The delivery
-waits for what the task waits for, and looks again after that step (`Requests._after_its_step`).
+waits for what the task waits for, and looks again after that step (`Requests._deliver_after_shield`). What
+was held back before the task went into such a shield waits in the same way.
 
 **Deadlines** share one timer of the loop (`timers.py`), which goes when the last of them has (L10). asyncio
 runs the steps that are due before the timers that are due, so a checkpoint of interloop expires the deadlines
@@ -100,7 +101,7 @@ Which function keeps which rule:
     C5   requests.Requests.settled, shields._hide
     C6   scopes.cancel, scopes.Scope._be_born_cancelled
     C7   error_groups.errors_only, checks.refuse, scopes.Node._could_not_cancel
-    C8   privates.shield_between, requests.Requests._after_its_step
+    C8   privates.shield_between, requests.Requests._deliver_after_shield
 """
 
 from .deadlines import Deadline

@@ -240,7 +240,7 @@ class TaskGroup(Owner):
 
             self._close(task)
             if misuse is not None or self._errors:
-                requests.hold_back(task, self._settled, [*came, *_cancellations_behind(exc)], ours=True)
+                requests.hold_back(task, self._settled, [*came, *_cancellations_behind(exc)])
             if misuse is not None:
                 raise misuse from (self._error_to_raise() if self._errors else None)
             if self._errors:

@@ -170,12 +170,9 @@ def shield_between(inner: AnyioScope | None, outer: AnyioScope | None) -> bool:
     return False
 
 
-def anyio_cancellation(task: asyncio.Task[Any]) -> str | None:
-    """The message of the cancellation of anyio that is in force where `task` is, if there is one."""
-    here = anyio_scope(task)
-    if here is None:
-        return None
-    for scope in _scopes(here):
+def anyio_cancellation(innermost: AnyioScope | None) -> str | None:
+    """The message of the cancellation of anyio that is in force in the scope `innermost`, if there is one."""
+    for scope in _scopes(innermost):
         if scope._cancel_called:
             return str(getattr(scope, "_cancel_reason", f"Cancelled by cancel scope {id(scope):x}"))
         if _protects(scope):

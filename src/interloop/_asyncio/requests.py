@@ -17,8 +17,11 @@ I3. `settled` is how many of the host's requests had been delivered, and not hel
 I4. A request of ours that is held back stays counted, for the scopes of asyncio and anyio that are left
     meanwhile. Its delivery asks once more, for those that were entered meanwhile and took the first for an
     old one.
-I5. `_held` has an entry for a task if and only if something was held back that was not delivered yet. The
-    entry has a callback in the loop, or one that waits for the task to leave a shield of anyio.
+I5. `_held` has an entry for a task from the moment at which something is held back until that is delivered.
+    The entry has a callback in the loop.
+I6. A node in `_behind_shields` is cancelled, and waits for its task to leave a shield of anyio (C8): once,
+    however often it is to be delivered. What was held back of it waits there too, and no longer in `_held`,
+    once the task is found inside such a shield.
 
 A cancellation is delivered at once where that takes nothing away: the task is suspended and its wait is not
 over. A task that runs, has not begun, or has a value on its way is looked at again after its next step (C1).
@@ -35,7 +38,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from sys import modules
 from typing import Any, ClassVar, Protocol
@@ -74,13 +77,20 @@ class Node(Protocol):
 class _Held:
     """What is held back of the requests on one task."""
 
-    __slots__ = ("cancellation", "delivery", "settled", "turns")
+    __slots__ = ("cancellation", "delivery", "ours", "settled", "turns")
 
-    def __init__(self, settled: int) -> None:
+    def __init__(self, settled: int, ours: Node | None) -> None:
         self.settled = settled
+        self.ours = ours  # the outermost node that was in force
         self.turns = 0  # in which the task was found at no open wait
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
-        self.delivery: asyncio.Handle | None = None  # none while a shield of anyio goes on
+        self.delivery: asyncio.Handle | None = None
+
+
+def _is_behind_shield(node: Node, task: asyncio.Task[Any]) -> bool:
+    """Whether `task` is inside a shield of anyio that `node` is around (C8)."""
+    here = anyio_scope(task) if ANYIO in modules else None
+    return here is not None and shield_between(here, node._anyio)
 
 
 def outwards(node: Any) -> Iterator[Any]:
@@ -93,11 +103,12 @@ def outwards(node: Any) -> Iterator[Any]:
 class Requests:
     """The requests on the tasks of one loop."""
 
-    __slots__ = ("_held", "_innermost")
+    __slots__ = ("_behind_shields", "_held", "_innermost")
 
     def __init__(self, innermost: dict[asyncio.Task[Any], Any]) -> None:
         self._innermost = innermost  # the tree's: the innermost node of each task
         self._held: dict[asyncio.Task[Any], _Held] = {}
+        self._behind_shields: set[int] = set()  # by `id`: a subclass of a group need not be hashable
 
     # whose they are
 
@@ -129,20 +140,11 @@ class Requests:
         held = self._held.get(task)
         return settled if held is None else min(settled, held.settled)
 
-    def _cancelled_node(self, task: asyncio.Task[Any]) -> Node | None:
-        """The outermost of our nodes in `task` that is cancelled."""
-        found = None
-        for node in self._nodes(task):
-            if node._cancelled:
-                found = node
-        return found
-
     def ours_in_force(self, task: asyncio.Task[Any]) -> Node | None:
-        """The same, as seen from where `task` is: a shield of anyio hides what is around it (C8)."""
+        """The outermost of our nodes in `task` that is cancelled and not behind a shield of anyio (C8)."""
         found = None
-        here = anyio_scope(task) if ANYIO in modules else None
         for node in self._nodes(task):
-            if here is not None and shield_between(here, node._anyio):
+            if _is_behind_shield(node, task):
                 break
             if node._cancelled:
                 found = node
@@ -153,7 +155,7 @@ class Requests:
         return (
             (task in self._innermost and self.ours_in_force(task) is not None)
             or self._of_host(task) > settled
-            or (ANYIO in modules and anyio_cancellation(task) is not None)
+            or (ANYIO in modules and anyio_cancellation(anyio_scope(task)) is not None)
         )
 
     def one_of_ours_is_repeated(self, task: asyncio.Task[Any], settled: int) -> bool:
@@ -167,10 +169,12 @@ class Requests:
     def as_others_know_it(self, task: asyncio.Task[Any], error: BaseException) -> CancelledError | None:
         """The cancellation to raise out of a scope of ours in the place of `error`, if that may not pass.
 
-        A scope of anyio knows its own by the message on it (N5).
+        A scope of anyio knows its own by the message on it (N5). One that is inside of the outermost scope of
+        ours that is in force must let it pass.
         """
         held = self._forget(task)
-        message = anyio_cancellation(task)
+        ours = self.ours_in_force(task)
+        message = anyio_cancellation(anyio_scope(task) if ours is None else ours._anyio)
         if message is None:
             return None if held is None else held.cancellation
         if error.args[:1] == (message,):
@@ -185,9 +189,21 @@ class Requests:
             task.uncancel()
 
     def _forget(self, task: asyncio.Task[Any]) -> _Held | None:
+        """What was held back arrives with the one that arrives now, unless it is behind a shield of anyio.
+
+        with deadline(1):
+            await shield(sleep(2))                  # holds it back
+            with anyio.CancelScope(shield=True):
+                with deadline(1, suppress=True):
+                    await sleep_forever()           # another one arrives here,
+            await sleep_forever()                   # and it arrives here
+        """
         held = self._held.pop(task, None)
-        if held is not None and held.delivery is not None:
+        if held is not None:
+            assert held.delivery is not None  # I5
             held.delivery.cancel()
+            if held.ours is not None and _is_behind_shield(held.ours, task):
+                self._deliver_after_shield(held.ours, task)
         return held
 
     # delivered
@@ -203,9 +219,8 @@ class Requests:
             task = node._task_to_cancel()
             if task is None or task.done():
                 continue
-            here = anyio_scope(task) if ANYIO in modules else None
-            if here is not None and shield_between(here, node._anyio):
-                self._after_its_step(task, self.deliver, [node], 1)
+            if _is_behind_shield(node, task):
+                self._deliver_after_shield(node, task)
             elif turns > PATIENCE or can_cancel_now(task, after_a_turn=turns > 0):
                 self._ask(node, task)
             else:
@@ -235,71 +250,70 @@ class Requests:
         if not waited_for.cancelled():
             self.deliver([node], 1)
 
-    def _after_its_step(self, task: asyncio.Task[Any], call: Callable[..., object], *args: object) -> None:
-        """Call back when `task`, suspended behind a shield of anyio, has gone on (C8): nothing polls (C3)."""
+    def _deliver_after_shield(self, node: Node, task: asyncio.Task[Any]) -> None:
+        """Look again when `task`, suspended inside a shield of anyio, has gone on: nothing polls (C3)."""
+        if id(node) in self._behind_shields:
+            return
+        self._behind_shields.add(id(node))
+
+        def look_again(_: object = None) -> None:
+            self._behind_shields.remove(id(node))
+            self.deliver([node], 1)
+
         waiter = getattr(task, "_fut_waiter", None)
         if waiter is None:
-            asyncio.get_running_loop().call_soon(call, *args)
+            asyncio.get_running_loop().call_soon(look_again)
         else:
-            waiter.add_done_callback(lambda _: call(*args))
+            waiter.add_done_callback(look_again)
 
     # held back
 
-    def hold_back(
-        self,
-        task: asyncio.Task[Any],
-        settled: int,
-        came: Sequence[CancelledError] = (),
-        *,
-        ours: bool,
-    ) -> None:
+    def hold_back(self, task: asyncio.Task[Any], settled: int, came: Sequence[CancelledError]) -> None:
         """What was swallowed is delivered again at the next checkpoint of `task`, which is running.
 
         Unless whoever asked has taken the request back by then (C2).
 
         Args:
             settled: how many of the host's requests were (I3) when the holding back began.
-            came: the cancellations that were swallowed. The count alone is no proof that there was one:
-                before 3.13 an `asyncio.TaskGroup` in which a child failed leaves the task with a request that
-                nobody made (N1).
-            ours: whether a cancellation of ours may have been among them.
+            came: the cancellations that were swallowed, as far as they are known. The count alone is no proof
+                that there was one of the host's: before 3.13 an `asyncio.TaskGroup` in which a child failed
+                leaves the task with a request that nobody made (N1).
         """
-        held = self._held.get(task) or _Held(settled)
-        held.settled = min(held.settled, settled)
+        held = _Held(settled, self.ours_in_force(task))
+        before = self._forget(task)
+        if before is not None:
+            held.settled = min(before.settled, settled)
+            held.cancellation = before.cancellation
         if came and self._of_host(task) > held.settled:
             # N5: a scope of anyio, which delivers its own again by itself, may have been quicker than the
             # host
             theirs = [error for error in came if not is_anyio_cancellation(error)]
             held.cancellation = theirs[-1] if theirs else CancelledError()
-        if held.cancellation is not None or (ours and self._cancelled_node(task) is not None):
+        if held.cancellation is not None or held.ours is not None:
             self._held[task] = held
-            if held.delivery is None:
-                held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
+            held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
 
     def _release(self, task: asyncio.Task[Any]) -> None:
         held = self._held[task]
-        held.delivery = None
-        of_host = held.cancellation is not None and self._of_host(task) > held.settled
-        if task.done() or not (of_host or self._cancelled_node(task)):
-            del self._held[task]  # C2: taken back
+        if task.done():
+            del self._held[task]
             return
-        ours = self.ours_in_force(task)
-        if not of_host and ours is None:
-            self._after_its_step(task, self._look_again, task)
-        elif held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
+        of_host = held.cancellation is not None and self._of_host(task) > held.settled
+        ours = held.ours
+        if ours is not None and (ours._task_to_cancel() is None or _is_behind_shield(ours, task)):
+            ours = None
+        if (of_host or ours) and held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
             held.turns += 1
+            if held.cancellation is None:
+                held.settled = self._of_host(task)  # `task` is suspended: all arrive when it goes on
             held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
-        else:
-            message = () if held.cancellation is None else held.cancellation.args[:1]
-            if ours is not None:
-                self._ask(ours, task, *message)
-            else:
-                del self._held[task]
-                task.uncancel()  # the same request once more
-                # N5: a scope of anyio around that of the host knows its own by the message
-                of_anyio = anyio_cancellation(task)
-                task.cancel(*(message if of_anyio is None else [of_anyio]))
-
-    def _look_again(self, task: asyncio.Task[Any]) -> None:
-        if task in self._held and self._held[task].delivery is None:
-            self._release(task)
+            return
+        self._forget(task)
+        message = () if held.cancellation is None else held.cancellation.args[:1]
+        if ours is not None:
+            self._ask(ours, task, *message)
+        elif of_host:
+            task.uncancel()  # the same request once more
+            # N5: a scope of anyio around that of the host knows its own by the message
+            of_anyio = anyio_cancellation(anyio_scope(task))
+            task.cancel(*(message if of_anyio is None else [of_anyio]))

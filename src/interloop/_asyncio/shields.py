@@ -69,7 +69,8 @@ async def _wait_until_done(task: asyncio.Task[Any], caller: asyncio.Task[Any], t
                     await wait_for_end(task)
             except CancelledError as cancellation:
                 came.append(cancellation)
-        tree.requests.hold_back(caller, settled, came, ours=bool(came))
+        if came:
+            tree.requests.hold_back(caller, settled, came)
     finally:
         tree.in_shields.discard(task)
         del task, caller, came  # G11

@@ -618,6 +618,140 @@ async def test_a_scope_that_is_entered_and_left_before_the_next_checkpoint_does_
     assert complaints == {}
 
 
+@rule("C8", "C5", "C4", "G4")
+@needs_anyio
+@holding_back
+async def test_what_is_held_back_outside_of_a_shield_of_anyio_outlasts_the_scopes_inside_it(
+    hold: Hold, tick: float
+) -> None:
+    import anyio
+
+    def case(outer: Enclosing, leave: Way) -> Any:
+        async def run(log: list[str]) -> None:
+            async def inside() -> None:
+                await hold(2 * tick)
+                with anyio.CancelScope(shield=True):
+                    await leave(tick)
+                    log.append("shielded")
+                await checkpoint()
+                log.append("passed")
+
+            await outer(tick, inside)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    async def a_deadline_that_expires(tick: float) -> None:
+        await in_deadline(tick, sleep_forever)
+
+    async def a_deadline_that_has_expired(_: float) -> None:
+        with deadline(0, suppress=True):
+            await sleep_forever()
+
+    async def a_group_that_is_cancelled(tick: float) -> None:
+        await in_group(tick, sleep_forever)
+
+    async def a_group_that_was_cancelled(_: float) -> None:
+        async with task_group() as tg:
+            tg.cancel()
+            await sleep_forever()
+
+    async def a_group_that_another_task_cancels_in_the_same_turn(_: float) -> None:
+        async with task_group() as tg:
+            asyncio.get_running_loop().call_soon(tg.cancel)
+            await sleep_forever()
+
+    async def one_that_is_held_back_too(tick: float) -> None:
+        async def inside() -> None:
+            await hold(2 * tick)
+            await sleep_forever()
+
+        await in_group(tick, inside)
+
+    async def a_native_timeout(tick: float) -> None:
+        await in_native_timeout(tick, sleep_forever)
+
+    async def an_anyio_scope(tick: float) -> None:
+        await in_anyio_scope(tick, sleep_forever)
+
+    ways: list[Way] = [a_deadline_that_expires, a_deadline_that_has_expired]
+    ways += [a_group_that_is_cancelled, a_group_that_was_cancelled, one_that_is_held_back_too]
+    ways += [a_native_timeout, an_anyio_scope]
+    if current_backend() == "asyncio":
+        ways.append(a_group_that_another_task_cancels_in_the_same_turn)
+    complaints: dict[str, Any] = {}
+    cases = {
+        f"{outer.__name__}, {leave.__name__}": case(outer, leave) for outer, leave in product(OURS, ways)
+    }
+    await each_alone(complaints, cases, lambda log: log == ["shielded", "left"])
+    assert complaints == {}
+
+
+@rule("C8", "C4")
+@needs_anyio
+async def test_what_waits_for_the_end_of_a_shield_of_anyio_comes_once_whatever_is_held_back_in_there(
+    tick: float,
+) -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def hold_back() -> None:
+        await shield(sleep(2 * tick))
+        await sleep_forever()
+
+    async def inside() -> None:
+        with anyio.CancelScope(shield=True):
+            for _ in range(3):
+                await in_group(tick, hold_back)
+        try:
+            await sleep_forever()
+        finally:
+            log.append("came")
+            if current_backend() == "asyncio":  # on trio every checkpoint is cancelled
+                await sleep(tick)
+            log.append("cleaned up")
+
+    await in_group(tick, inside)
+    assert log == ["came", "cleaned up"]
+
+
+@rule("C5", "C8")
+@needs_anyio
+async def test_an_anyio_scope_does_not_take_a_cancellation_from_outside_for_its_own(
+    tick: float,
+) -> None:
+    import anyio
+
+    def case(outer: Enclosing, inner: Enclosing) -> Any:
+        async def run(log: list[str]) -> None:
+            async def wait_behind_a_shield() -> None:
+                with anyio.CancelScope(shield=True):  # all of them are cancelled in here
+                    await sleep(2 * tick)
+                async with task_group():
+                    await sleep_forever()
+
+            async def inside() -> None:
+                with anyio.move_on_after(tick):
+                    await inner(tick, wait_behind_a_shield)
+                    log.append("inside the scope")
+                log.append("after the scope")
+
+            await outer(tick, inside)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    complaints: dict[str, Any] = {}
+    cases = {
+        f"{outer.__name__}, {inner.__name__}": case(outer, inner) for outer, inner in product(OURS, OURS[:2])
+    }
+    await each_alone(complaints, cases, lambda log: log == ["left"])
+    assert complaints == {}
+
+
 class Given(asyncio.Future[str]):
     """A future whose value is given at the very moment when a task begins to wait for it."""
 
