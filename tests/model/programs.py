@@ -908,13 +908,21 @@ class Author:
             inside = self._in_anyio_shield(inside)
         body = self.block(inside)
         self._joined()
-        return [*before, AnyioTimeout(scope, seconds, raises, shield, (*first, *body))]
+        after = self._after_anyio_shield(place) if shield else []
+        return [*before, AnyioTimeout(scope, seconds, raises, shield, (*first, *body)), *after]
 
     def anyio_shield(self, place: Place) -> list[Statement]:
         shield = self._new_id()
         body = self.block(self._in_anyio_shield(place.inside(must_end=True, anyio=False, hidden=True)))
         self._joined()
-        return [AnyioShield(shield, body)]
+        return [AnyioShield(shield, body), *self._after_anyio_shield(place)]
+
+    def _after_anyio_shield(self, place: Place) -> list[Statement]:
+        """A sleep in clean-up inside a scope of somebody else's, as in `_after_act`.
+
+        What was cancelled further out is not known in the task before.
+        """
+        return self.sleep(place) if place.cleanup and place.innermost_foreign else []
 
     def _in_anyio_shield(self, inside: Place) -> Place:
         self._delays(inside)
