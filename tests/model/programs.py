@@ -891,7 +891,8 @@ class Author:
         inside = replace(around, anyio_scopes=scopes, depth=place.depth).in_native_task(
             native=not of_anyio or around.left, anyio=of_anyio, caught=around.caught
         )
-        if of_anyio and (around.native or around.hidden):
+        # a scope of asyncio's inside one of anyio's, around a group that waits for it, lets both pass
+        if around.native_in_anyio or (of_anyio and (around.native or around.hidden)):
             inside = replace(inside, prompt=True)
         child = self._new_id()
         body = self._fresh_body(inside)
