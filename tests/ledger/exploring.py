@@ -76,6 +76,13 @@ ALPHABETS = {
             Kind.ANYIO_SHIELD.value,
         ),
     ),
+    "clean-up in a shield of anyio": Alphabet(
+        (Kind.DEADLINE, Kind.GROUP),
+        frozenset({ASK, CHECKPOINT, SHIELD, RAISE}),
+        short=4,
+        long=5,
+        begins=(Kind.DEADLINE.value, f"{CANCEL} deadline_1", CHECKPOINT, Kind.ANYIO_SHIELD.value),
+    ),
 }
 
 Path = tuple[int, ...]

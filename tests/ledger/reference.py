@@ -240,34 +240,36 @@ class Reference:
     def shield_ends(self) -> None:
         """What came meanwhile is held back; if there is any, what of ours came before comes once more."""
         if self._anything_is_held_back():
-            self._hold_back_ours()
+            self._hold_back([one for one in self._of_ours() if self._visible_request(one)])
         self.place = Place.RUNS
 
     def _anything_is_held_back(self) -> bool:
         return any(request.state is State.HELD_BACK for request in self.requests)
 
-    def _hold_back_ours(self) -> None:
+    def _hold_back(self, ours: list[Request]) -> None:
         self._wait_for_ends_of_shields()
-        for request in self._of_ours(visible=True):
+        for request in ours:
             if request.state is State.DELIVERED:
                 request.state = State.HELD_BACK
         self._holds_back = self._holds_back or self._anything_is_held_back()
 
     def _wait_for_ends_of_shields(self) -> None:
-        for request in self._of_ours(visible=False):
-            if request.state is State.HELD_BACK:
+        for request in self._of_ours():
+            if request.state is State.HELD_BACK and not self._visible_request(request):
                 request.state = State.BEHIND_SHIELD
 
-    def _of_ours(self, visible: bool) -> list[Request]:
-        return [
-            request
-            for request in self.requests
-            if request.owner is not None and request.owner.ours and self._visible(request.owner) is visible
-        ]
+    def _of_ours(self) -> list[Request]:
+        return [one for one in self.requests if one.owner is not None and one.owner.ours]
+
+    def _visible_request(self, request: Request) -> bool:
+        return request.owner is None or self._visible(request.owner)
 
     def _errors_win(self, left: Scope, cancellation_behind: bool) -> None:
-        """G4: a group that raises errors holds back what was delivered inside it."""
-        self._hold_back_ours()
+        """G4: a group that raises errors holds back what was delivered inside it, and what they came up in.
+
+        That may have been delivered to clean-up before this went into a shield of anyio.
+        """
+        self._hold_back(self._of_ours())
         if not cancellation_behind:
             return
         for request in self.of_host():

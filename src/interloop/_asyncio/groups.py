@@ -240,7 +240,9 @@ class TaskGroup(Owner):
 
             self._close(task)
             if misuse is not None or self._errors:
-                requests.hold_back(task, self._settled, [*came, *_cancellations_behind(exc)])
+                came += _cancellations_behind(exc)
+                # the errors may have come up in a shield of anyio, in clean-up for what is around that
+                requests.hold_back(task, self._settled, came, requests.cancelled_nodes(task))
             if misuse is not None:
                 raise misuse from (self._error_to_raise() if self._errors else None)
             if self._errors:

@@ -17,11 +17,11 @@ I3. `settled` is how many of the host's requests had been delivered, and not hel
 I4. A request of ours that is held back stays counted, for the scopes of asyncio and anyio that are left
     meanwhile. Its delivery asks once more, for those that were entered meanwhile and took the first for an
     old one.
-I5. `_held` has an entry for a task from the moment at which something is held back until that is delivered.
-    The entry has a callback in the loop.
-I6. A node in `_behind_shields` is cancelled, and waits for its task to leave a shield of anyio (C8): once,
-    however often it is to be delivered. What was held back of it waits there too, and no longer in `_held`,
-    once the task is found inside such a shield.
+I5. `_held` has an entry for a task from the moment at which something is held back until it is delivered, or
+    taken back, or waits behind a shield of anyio. The entry has a callback in the loop.
+I6. A node in `_behind_shields` waits for its task to leave a shield of anyio (C8), with one callback, however
+    often it is to be delivered. What was held back of it waits there too, and no longer in `_held`, once the
+    task is found inside such a shield.
 
 A cancellation is delivered at once where that takes nothing away: the task is suspended and its wait is not
 over. A task that runs, has not begun, or has a value on its way is looked at again after its next step (C1).
@@ -79,18 +79,25 @@ class _Held:
 
     __slots__ = ("cancellation", "delivery", "ours", "settled", "turns")
 
-    def __init__(self, settled: int, ours: Node | None) -> None:
+    delivery: asyncio.Handle  # I5
+
+    def __init__(self, settled: int, ours: list[Node]) -> None:
         self.settled = settled
-        self.ours = ours  # the outermost node that was in force
+        self.ours = ours  # what is held back of them, the outermost last
         self.turns = 0  # in which the task was found at no open wait
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
-        self.delivery: asyncio.Handle | None = None
+
+    def outermost(self, task: asyncio.Task[Any], *, behind_shield: bool) -> Node | None:
+        """The outermost of ours that is still open, of those that are or are not behind a shield of anyio."""
+        for node in reversed(self.ours):
+            if node._task_to_cancel() is not None and _is_behind_shield(node, task) is behind_shield:
+                return node
+        return None
 
 
 def _is_behind_shield(node: Node, task: asyncio.Task[Any]) -> bool:
     """Whether `task` is inside a shield of anyio that `node` is around (C8)."""
-    here = anyio_scope(task) if ANYIO in modules else None
-    return here is not None and shield_between(here, node._anyio)
+    return ANYIO in modules and shield_between(anyio_scope(task), node._anyio)
 
 
 def outwards(node: Any) -> Iterator[Any]:
@@ -140,20 +147,18 @@ class Requests:
         held = self._held.get(task)
         return settled if held is None else min(settled, held.settled)
 
-    def ours_in_force(self, task: asyncio.Task[Any]) -> Node | None:
-        """The outermost of our nodes in `task` that is cancelled and not behind a shield of anyio (C8)."""
-        found = None
-        for node in self._nodes(task):
-            if _is_behind_shield(node, task):
-                break
-            if node._cancelled:
-                found = node
-        return found
+    def cancelled_nodes(self, task: asyncio.Task[Any]) -> list[Node]:
+        """Our nodes in `task` that are cancelled, the outermost last."""
+        return [node for node in self._nodes(task) if node._cancelled]
+
+    def nodes_in_force(self, task: asyncio.Task[Any]) -> list[Node]:
+        """Those that are not behind a shield of anyio (C8)."""
+        return [node for node in self.cancelled_nodes(task) if not _is_behind_shield(node, task)]
 
     def in_force(self, task: asyncio.Task[Any], settled: int) -> bool:
         """Whether a cancellation is in force where `task` is: of ours, of anyio's, or of the host."""
         return (
-            (task in self._innermost and self.ours_in_force(task) is not None)
+            (task in self._innermost and self.nodes_in_force(task) != [])
             or self._of_host(task) > settled
             or (ANYIO in modules and anyio_cancellation(anyio_scope(task)) is not None)
         )
@@ -169,12 +174,12 @@ class Requests:
     def as_others_know_it(self, task: asyncio.Task[Any], error: BaseException) -> CancelledError | None:
         """The cancellation to raise out of a scope of ours in the place of `error`, if that may not pass.
 
-        A scope of anyio knows its own by the message on it (N5). One that is inside of the outermost scope of
-        ours that is in force must let it pass.
+        A scope of anyio knows its own by the message on it (N5). Those inside of the outermost scope of ours
+        that is in force are not asked: they must let it pass.
         """
-        held = self._forget(task)
-        ours = self.ours_in_force(task)
-        message = anyio_cancellation(anyio_scope(task) if ours is None else ours._anyio)
+        held = self._take_held(task)
+        ours = self.nodes_in_force(task)
+        message = anyio_cancellation(ours[-1]._anyio if ours else anyio_scope(task))
         if message is None:
             return None if held is None else held.cancellation
         if error.args[:1] == (message,):
@@ -188,22 +193,24 @@ class Requests:
         for _ in range(node._asked):
             task.uncancel()
 
-    def _forget(self, task: asyncio.Task[Any]) -> _Held | None:
-        """What was held back arrives with the one that arrives now, unless it is behind a shield of anyio.
+    def _take_held(self, task: asyncio.Task[Any]) -> _Held | None:
+        """End the holding back: what was held back arrives in one with what arrives now.
 
-        with deadline(1):
-            await shield(sleep(2))                  # holds it back
-            with anyio.CancelScope(shield=True):
-                with deadline(1, suppress=True):
-                    await sleep_forever()           # another one arrives here,
-            await sleep_forever()                   # and it arrives here
+        Unless it is behind a shield of anyio:
+
+            with deadline(1):
+                await shield(sleep(2))                  # holds it back
+                with anyio.CancelScope(shield=True):
+                    with deadline(1, suppress=True):
+                        await sleep_forever()           # another one arrives here,
+                await sleep_forever()                   # and it arrives here
         """
         held = self._held.pop(task, None)
         if held is not None:
-            assert held.delivery is not None  # I5
             held.delivery.cancel()
-            if held.ours is not None and _is_behind_shield(held.ours, task):
-                self._deliver_after_shield(held.ours, task)
+            hidden = held.outermost(task, behind_shield=True)
+            if hidden is not None:
+                self._deliver_after_shield(hidden, task)
         return held
 
     # delivered
@@ -230,7 +237,7 @@ class Requests:
 
     def _ask(self, node: Node, task: asyncio.Task[Any], *message: object) -> None:
         if self._held:
-            self._forget(task)  # this one stands for whatever was held back
+            self._take_held(task)
         node._asked += 1
         waits_for = getattr(task, "_fut_waiter", None)
         try:
@@ -254,21 +261,27 @@ class Requests:
         """Look again when `task`, suspended inside a shield of anyio, has gone on: nothing polls (C3)."""
         if id(node) in self._behind_shields:
             return
-        self._behind_shields.add(id(node))
 
         def look_again(_: object = None) -> None:
             self._behind_shields.remove(id(node))
             self.deliver([node], 1)
 
         waiter = getattr(task, "_fut_waiter", None)
-        if waiter is None:
-            asyncio.get_running_loop().call_soon(look_again)
+        try:
+            if waiter is None:
+                asyncio.get_running_loop().call_soon(look_again)
+            else:
+                waiter.add_done_callback(look_again)
+        except Exception as failure:  # C7: of a future of another class
+            node._could_not_cancel(failure)
         else:
-            waiter.add_done_callback(look_again)
+            self._behind_shields.add(id(node))
 
     # held back
 
-    def hold_back(self, task: asyncio.Task[Any], settled: int, came: Sequence[CancelledError]) -> None:
+    def hold_back(
+        self, task: asyncio.Task[Any], settled: int, came: Sequence[CancelledError], ours: list[Node]
+    ) -> None:
         """What was swallowed is delivered again at the next checkpoint of `task`, which is running.
 
         Unless whoever asked has taken the request back by then (C2).
@@ -278,9 +291,10 @@ class Requests:
             came: the cancellations that were swallowed, as far as they are known. The count alone is no proof
                 that there was one of the host's: before 3.13 an `asyncio.TaskGroup` in which a child failed
                 leaves the task with a request that nobody made (N1).
+            ours: the nodes of which one may have been swallowed, the outermost last.
         """
-        held = _Held(settled, self.ours_in_force(task))
-        before = self._forget(task)
+        held = _Held(settled, ours)
+        before = self._take_held(task)
         if before is not None:
             held.settled = min(before.settled, settled)
             held.cancellation = before.cancellation
@@ -289,7 +303,7 @@ class Requests:
             # host
             theirs = [error for error in came if not is_anyio_cancellation(error)]
             held.cancellation = theirs[-1] if theirs else CancelledError()
-        if held.cancellation is not None or held.ours is not None:
+        if held.cancellation is not None or ours:
             self._held[task] = held
             held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
 
@@ -299,16 +313,14 @@ class Requests:
             del self._held[task]
             return
         of_host = held.cancellation is not None and self._of_host(task) > held.settled
-        ours = held.ours
-        if ours is not None and (ours._task_to_cancel() is None or _is_behind_shield(ours, task)):
-            ours = None
+        ours = held.outermost(task, behind_shield=False)
         if (of_host or ours) and held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
             held.turns += 1
-            if held.cancellation is None:
-                held.settled = self._of_host(task)  # `task` is suspended: all arrive when it goes on
+            if held.cancellation is None:  # else the one that is held back would count as one that came
+                held.settled = self._of_host(task)  # `task` is suspended: all of these come when it goes on
             held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
             return
-        self._forget(task)
+        self._take_held(task)
         message = () if held.cancellation is None else held.cancellation.args[:1]
         if ours is not None:
             self._ask(ours, task, *message)

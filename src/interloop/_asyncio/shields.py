@@ -70,7 +70,7 @@ async def _wait_until_done(task: asyncio.Task[Any], caller: asyncio.Task[Any], t
             except CancelledError as cancellation:
                 came.append(cancellation)
         if came:
-            tree.requests.hold_back(caller, settled, came)
+            tree.requests.hold_back(caller, settled, came, tree.requests.nodes_in_force(caller))
     finally:
         tree.in_shields.discard(task)
         del task, caller, came  # G11

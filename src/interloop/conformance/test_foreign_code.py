@@ -44,6 +44,7 @@ from interloop.conformance._helpers import (
     clean_up,
     fail,
     leaves,
+    needs_anyio,
     note_the_end,
     settle,
     until,
@@ -1610,6 +1611,43 @@ async def test_an_odd_wait_keeps_nobody_from_being_cancelled(
     assert limit.expired() == (canceller == "deadline")
     assert odd.cancelled()
     assert sorted(log) == ["after", "before"]
+
+
+class FutureWithOneCallback(asyncio.Future[None]):
+    def add_done_callback(self, *args: Any, **options: Any) -> None:
+        if self._callbacks:
+            raise Misbehaved
+        super().add_done_callback(*args, **options)
+
+
+@rule("C7", "C8", only="asyncio")
+@needs_anyio
+async def test_a_wait_in_a_shield_of_anyio_of_which_nobody_else_is_told_the_end_is_an_error_of_the_group(
+    tick: float,
+) -> None:
+    import anyio
+
+    log: list[str] = []
+    future = FutureWithOneCallback()
+
+    async def wait() -> None:
+        with anyio.CancelScope(shield=True):
+            await future
+        log.append("shielded")
+
+    async def run() -> None:
+        async with task_group() as tg:
+            tg.create_task(note_the_end(log, "one"))
+            tg.create_task(wait())
+            tg.create_task(note_the_end(log, "other"))
+            await settle()
+            asyncio.get_running_loop().call_later(tick, future.set_result, None)
+            tg.cancel()
+
+    async with innocents(2 * tick):
+        caught = await caught_from(run())
+        assert any(type(node) is Misbehaved for node in nodes(caught))
+        assert sorted(log) == ["one", "other", "shielded"]
 
 
 @rule("C7", "C4", only="asyncio")

@@ -717,6 +717,79 @@ async def test_what_waits_for_the_end_of_a_shield_of_anyio_comes_once_whatever_i
     assert log == ["came", "cleaned up"]
 
 
+@rule("C8", "G4", "C5")
+@needs_anyio
+async def test_a_group_that_fails_in_clean_up_in_a_shield_of_anyio_loses_no_cancellation(tick: float) -> None:
+    import anyio
+
+    async def fail_in_the_body() -> None:
+        async with task_group():
+            raise OSError("no route")
+
+    async def fail_in_a_child() -> None:
+        async with task_group() as tg:
+            tg.create_task(fail(OSError("no route")))
+
+    async def fail_in_a_group_that_is_cancelled() -> None:
+        async with task_group() as tg:
+            tg.cancel()
+            raise OSError("no route")
+
+    def case(outer: Enclosing, clean_up: Callable[[], Awaitable[None]]) -> Any:
+        async def run(log: list[str]) -> None:
+            async def inside() -> None:
+                try:
+                    try:
+                        await sleep_forever()
+                    finally:
+                        with anyio.CancelScope(shield=True):
+                            await clean_up()
+                except* OSError:
+                    log.append("error")
+                await sleep(tick)
+                log.append("passed")
+
+            await outer(tick, inside)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    ways = [fail_in_the_body, fail_in_a_child, fail_in_a_group_that_is_cancelled]
+    complaints: dict[str, Any] = {}
+    cases = {f"{outer.__name__}, {way.__name__}": case(outer, way) for outer, way in product(OURS, ways)}
+    await each_alone(complaints, cases, lambda log: log == ["error", "left"])
+    assert complaints == {}
+
+
+@rule("G9", "C5")
+@holding_back
+async def test_what_is_held_back_of_a_deadline_survives_that_the_one_around_it_is_left_first(
+    hold: Hold, tick: float
+) -> None:
+    log: list[str] = []
+
+    async def misuse() -> None:
+        outer = deadline(2 * tick)
+        outer.__enter__()
+        with deadline(tick, suppress=True):
+            await hold(3 * tick)
+            with suppress(RuntimeError):
+                outer.__exit__(None, None, None)
+            try:
+                await sleep(tick)
+                log.append("passed")
+            finally:
+                log.append("came")
+
+    # on trio it comes out of the block, since trio's scopes were left in that order too
+    passes_on = [BaseException] if current_backend() == "trio" else []
+    with suppress(*passes_on):
+        async with task_group() as tg:
+            tg.create_task(misuse())
+    assert log == ["came"]
+
+
 @rule("C5", "C8")
 @needs_anyio
 async def test_an_anyio_scope_does_not_take_a_cancellation_from_outside_for_its_own(
