@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -54,6 +56,34 @@ def test_a_loop_in_which_a_scope_was_left_open_is_freed_with_it() -> None:
     for _ in range(3):
         gc.collect()
     assert loop() is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param(
+            {"eager_start": True},
+            marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 has no eager tasks"),
+        ),
+    ],
+    ids=["later", "at once"],
+)
+def test_what_is_held_back_of_a_task_that_has_ended_is_forgotten(options: dict[str, Any]) -> None:
+    async def end_at_once(held: dict[Any, Any]) -> int:
+        with suppress(ExceptionGroup), deadline(0):
+            async with task_group():
+                raise OSError("no route")
+        return len(held)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        held = tree_of(loop).requests._held
+        assert await asyncio.Task(end_at_once(held), loop=loop, **options) == 1
+        await asyncio.sleep(0)
+        assert held == {}
+
+    asyncio.run(main())
 
 
 def test_a_circle_of_native_tasks_is_looked_through_once() -> None:

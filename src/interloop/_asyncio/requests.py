@@ -296,7 +296,6 @@ class Requests:
         held = _Held(settled, ours)
         before = self._take_held(task)
         if before is not None:
-            held.settled = min(before.settled, settled)
             held.cancellation = before.cancellation
         if came and self._of_host(task) > held.settled:
             # N5: a scope of anyio, which delivers its own again by itself, may have been quicker than the
@@ -314,7 +313,7 @@ class Requests:
             return
         of_host = held.cancellation is not None and self._of_host(task) > held.settled
         ours = held.outermost(task, behind_shield=False)
-        if (of_host or ours) and held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
+        if held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
             held.turns += 1
             if held.cancellation is None:  # else the one that is held back would count as one that came
                 held.settled = self._of_host(task)  # `task` is suspended: all of these come when it goes on

@@ -688,17 +688,18 @@ async def test_what_is_held_back_outside_of_a_shield_of_anyio_outlasts_the_scope
     assert complaints == {}
 
 
-@rule("C8", "C4")
+@rule("C8", "C4", "G4")
 @needs_anyio
+@holding_back
 async def test_what_waits_for_the_end_of_a_shield_of_anyio_comes_once_whatever_is_held_back_in_there(
-    tick: float,
+    hold: Hold, tick: float
 ) -> None:
     import anyio
 
     log: list[str] = []
 
     async def hold_back() -> None:
-        await shield(sleep(2 * tick))
+        await hold(2 * tick)
         await sleep_forever()
 
     async def inside() -> None:
@@ -823,6 +824,26 @@ async def test_an_anyio_scope_does_not_take_a_cancellation_from_outside_for_its_
     }
     await each_alone(complaints, cases, lambda log: log == ["left"])
     assert complaints == {}
+
+
+@rule("C4", "C1", only="asyncio")
+async def test_a_cancellation_that_comes_first_stands_for_what_is_held_back(tick: float) -> None:
+    log: list[str] = []
+    loop = asyncio.get_running_loop()
+
+    async def hold_back(outer: Any) -> None:
+        await sleep(2 * tick)
+        loop.call_soon(loop.call_soon, outer.cancel)  # just before what is held back is delivered
+
+    async with task_group() as outer:
+        with deadline(tick, suppress=True):
+            await shield(hold_back(outer))
+            try:
+                await sleep_forever()
+            finally:
+                await sleep(tick)
+                log.append("cleaned up")
+    assert log == ["cleaned up"]
 
 
 class Given(asyncio.Future[str]):
