@@ -1034,10 +1034,12 @@ def _choices(
     if deep and groups_to_start_in and waits:
         choices += [partial(Author.start, calls_started=calls) for calls in (True, True, False)]
     if opens:
+        # the end of `asyncio.run` cancels children and bodies: a slot may be free before the group knows
+        limits = (None,) if left else (None, 1, 2)
         groups_to_open = [
             partial(Author.group, limit=limit, defer_errors=defer)
             for defer in ((False,) if errors_alone else (False, True))
-            for limit in (None, 1, 2)
+            for limit in limits
         ]
         if foreign_here and not prompt:
             groups_to_open += [partial(Author.group, limit=None, defer_errors=False, childless=True)] * 2
