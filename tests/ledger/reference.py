@@ -133,6 +133,9 @@ class Reference:
             and (request.of_host or (request.owner is not None and self._visible(request.owner)))
         ]
 
+    def _due_of_ours(self) -> list[Request]:
+        return [request for request in self._due() if not request.of_host]
+
     # asked
 
     def host_asks(self, owner: Scope | None = None) -> None:
@@ -409,6 +412,8 @@ class Reference:
             # anyio cancels every checkpoint.
             return {swallowed, came}
         since_entry = [*self.requests, *self.taken_back[scope.taken_back_at_entry :]]
+        if scope.kind is Kind.ANYIO and self._due_of_ours():
+            return {swallowed, came}  # one of ours further out may have been counted when anyio's arrived
         if scope.kind in ANYIO and any(
             request.of_host and request not in scope.delivered_at_entry for request in since_entry
         ):
@@ -419,6 +424,9 @@ class Reference:
 
     def left(self, scope: Scope, came: Outcome, outcome: Outcome) -> None:
         """What comes after `leave`, of which the outcome may be one of several."""
+        if scope.kind is Kind.ANYIO and scope.itself and came is outcome is Outcome.CANCELLED:
+            for request in self._due_of_ours():
+                self._arrives(request)
         if not scope.ours and came is Outcome.CANCELLED and outcome is not came:
             for request in self.requests:
                 if request.of_host and request not in scope.delivered_at_entry:

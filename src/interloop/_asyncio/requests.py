@@ -83,16 +83,9 @@ class _Held:
 
     def __init__(self, settled: int, ours: list[Node]) -> None:
         self.settled = settled
-        self.ours = ours  # what is held back of them, the outermost last
+        self.ours = ours  # the nodes of which something may be held back
         self.turns = 0  # in which the task was found at no open wait
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
-
-    def outermost(self, task: asyncio.Task[Any], *, behind_shield: bool) -> Node | None:
-        """The outermost of ours that is still open, of those that are or are not behind a shield of anyio."""
-        for node in reversed(self.ours):
-            if node._task_to_cancel() is not None and _is_behind_shield(node, task) is behind_shield:
-                return node
-        return None
 
 
 def _is_behind_shield(node: Node, task: asyncio.Task[Any]) -> bool:
@@ -208,10 +201,22 @@ class Requests:
         held = self._held.pop(task, None)
         if held is not None:
             held.delivery.cancel()
-            hidden = held.outermost(task, behind_shield=True)
+            hidden = self._outermost_held(held, task, behind_shield=True)
             if hidden is not None:
                 self._deliver_after_shield(hidden, task)
         return held
+
+    def _outermost_held(self, held: _Held, task: asyncio.Task[Any], *, behind_shield: bool) -> Node | None:
+        """The outermost node that is held back and still open, of those behind a shield of anyio or others.
+
+        One that was around it may have been left first (G9).
+        """
+        ours = set(map(id, held.ours))
+        found = None
+        for node in self._nodes(task):
+            if id(node) in ours and _is_behind_shield(node, task) is behind_shield:
+                found = node
+        return found
 
     # delivered
 
@@ -291,7 +296,7 @@ class Requests:
             came: the cancellations that were swallowed, as far as they are known. The count alone is no proof
                 that there was one of the host's: before 3.13 an `asyncio.TaskGroup` in which a child failed
                 leaves the task with a request that nobody made (N1).
-            ours: the nodes of which one may have been swallowed, the outermost last.
+            ours: the nodes of which one may have been swallowed.
         """
         held = _Held(settled, ours)
         before = self._take_held(task)
@@ -312,8 +317,8 @@ class Requests:
             del self._held[task]
             return
         of_host = held.cancellation is not None and self._of_host(task) > held.settled
-        ours = held.outermost(task, behind_shield=False)
-        if held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
+        ours = self._outermost_held(held, task, behind_shield=False)
+        if (of_host or ours) and held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
             held.turns += 1
             if held.cancellation is None:  # else the one that is held back would count as one that came
                 held.settled = self._of_host(task)  # `task` is suspended: all of these come when it goes on

@@ -846,6 +846,36 @@ async def test_a_cancellation_that_comes_first_stands_for_what_is_held_back(tick
     assert log == ["cleaned up"]
 
 
+@rule("G13", "G4", "C5", only="asyncio")
+async def test_a_request_that_an_error_hides_arrives_where_the_cancelled_group_around_is_left() -> None:
+    log: list[str] = []
+
+    async def fail_in_clean_up() -> None:
+        try:
+            await checkpoint()
+        finally:
+            raise OSError("goodbye")  # Python shows "no route" in its context, and no cancellation
+
+    async def main() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        async with task_group() as tg:
+            tg.cancel()
+            with suppress(ExceptionGroup):
+                async with task_group():
+                    try:
+                        raise OSError("no route")
+                    finally:
+                        await fail_in_clean_up()
+            log.append("failed")
+        log.append("passed")
+
+    task = asyncio.create_task(main())
+    await asyncio.wait([task])
+    assert (log, task.cancelled()) == (["failed"], True)
+
+
 class Given(asyncio.Future[str]):
     """A future whose value is given at the very moment when a task begins to wait for it."""
 
