@@ -83,7 +83,7 @@ class _Held:
 
     def __init__(self, settled: int, ours: list[Node]) -> None:
         self.settled = settled
-        self.ours = ours  # the nodes of which something may be held back
+        self.ours = ours  # the nodes whose cancellations may be held back
         self.turns = 0  # in which the task was found at no open wait
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
 
@@ -296,7 +296,7 @@ class Requests:
             came: the cancellations that were swallowed, as far as they are known. The count alone is no proof
                 that there was one of the host's: before 3.13 an `asyncio.TaskGroup` in which a child failed
                 leaves the task with a request that nobody made (N1).
-            ours: the nodes of which one may have been swallowed.
+            ours: the nodes whose cancellations may have been swallowed.
         """
         held = _Held(settled, ours)
         before = self._take_held(task)

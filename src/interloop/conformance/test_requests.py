@@ -627,20 +627,12 @@ async def test_what_is_held_back_outside_of_a_shield_of_anyio_outlasts_the_scope
     import anyio
 
     def case(outer: Enclosing, leave: Way) -> Any:
-        async def run(log: list[str]) -> None:
-            async def inside() -> None:
-                await hold(2 * tick)
-                with anyio.CancelScope(shield=True):
-                    await leave(tick)
-                    log.append("shielded")
-                await checkpoint()
-                log.append("passed")
+        async def leave_in_a_shield(log: list[str]) -> None:
+            with anyio.CancelScope(shield=True):
+                await leave(tick)
+                log.append("shielded")
 
-            await outer(tick, inside)
-            log.append("left")
-            await nothing_is_left(tick)
-
-        return run
+        return cancelled_during(hold, outer, tick, leave_in_a_shield)
 
     async def a_deadline_that_expires(tick: float) -> None:
         await in_deadline(tick, sleep_forever)
