@@ -683,6 +683,35 @@ async def test_what_is_held_back_outside_of_a_shield_of_anyio_outlasts_the_scope
 @rule("C8", "C4", "G4")
 @needs_anyio
 @holding_back
+async def test_of_two_that_wait_for_the_end_of_a_shield_of_anyio_the_outer_one_outlasts_the_inner_one(
+    hold: Hold, tick: float
+) -> None:
+    import anyio
+
+    def case(outer: Enclosing) -> Any:
+        async def run(log: list[str]) -> None:
+            async def inside() -> None:
+                with deadline(tick, suppress=True):
+                    await hold(2 * tick)
+                    with anyio.CancelScope(shield=True):
+                        await sleep(tick)
+                await checkpoint()
+                log.append("passed")
+
+            await outer(tick, inside)
+            log.append("left")
+            await nothing_is_left(tick)
+
+        return run
+
+    complaints: dict[str, Any] = {}
+    await each_alone(complaints, {outer.__name__: case(outer) for outer in OURS}, lambda log: log == ["left"])
+    assert complaints == {}
+
+
+@rule("C8", "C4", "G4")
+@needs_anyio
+@holding_back
 async def test_what_waits_for_the_end_of_a_shield_of_anyio_comes_once_whatever_is_held_back_in_there(
     hold: Hold, tick: float
 ) -> None:
