@@ -172,3 +172,11 @@ def test_an_error_can_be_pickled(name: str) -> None:
     error = pickle.loads(pickle.dumps(PUBLIC[name]("what happened")))
     assert type(error) is PUBLIC[name]
     assert error.args == ("what happened",)
+
+
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_a_shield_of_a_backend_that_does_not_run_closes_the_coroutine(name: str) -> None:
+    coro = checkpoint()
+    with pytest.raises(RuntimeError):
+        interloop.abc.backend(name).shield(coro).send(None)
+    assert getcoroutinestate(coro) == CORO_CLOSED

@@ -49,6 +49,8 @@ planned (`PLANS`). Left out besides, where a cancellation that is not interloop'
   leaves its task alone.
 - Native tasks in shields of what is left to the end of `asyncio.run`, and `asyncio.shield` there: it
   cancels them.
+- Groups with a `limit` in what is left to the end of `asyncio.run`: a slot may be free before the group
+  knows that it is cancelled (`test_requests.py` has those).
 - A task that returns with a native cancellation pending: asyncio calls it cancelled.
 """
 

@@ -145,8 +145,6 @@ class TaskGroup(Owner):
                 error = errors_only(raised, CancelledError)
         except CancelledError:
             pass  # G11: the task does not keep it now that it was raised
-        if error is not None and self._task is not None and self._task.done():
-            self._report(error)
         while left:
             scope = left.pop()
             self._failed(left_open(scope, native.get_name()))
@@ -157,10 +155,24 @@ class TaskGroup(Owner):
             if last_child_ended is not None and not last_child_ended.done():
                 last_child_ended.set_result(None)
 
-    def _report(self, error: BaseException) -> None:
-        """C7: of a group that a task which is no child of ours has left open, so nobody will raise it."""
-        said = f"{self!r} was left open by its task, and a child of it failed"
-        asyncio.get_running_loop().call_exception_handler({"message": said, "exception": error})
+    def _failed(self, error: BaseException) -> None:
+        owner, is_first = self._task, self._errors is None
+        super()._failed(error)
+        if owner is not None:
+            if owner.done():
+                self._report_if_left_open(owner, [error])
+            elif is_first:
+                owner.add_done_callback(self._owner_ended)
+
+    def _owner_ended(self, owner: asyncio.Task[Any]) -> None:
+        self._report_if_left_open(owner, self._errors or [])
+
+    def _report_if_left_open(self, owner: asyncio.Task[Any], errors: list[BaseException]) -> None:
+        """C7: nobody raises them, unless `owner` is a child of ours or in a shield."""
+        if handle_of(owner, self._tree) is None and owner not in self._tree.in_shields:
+            said = f"{self!r} was left open by its task, and a child of it failed"
+            for error in errors:
+                asyncio.get_running_loop().call_exception_handler({"message": said, "exception": error})
 
     def _abandon(self, adopter: TaskGroup) -> None:
         self._cancel_children()
@@ -171,6 +183,8 @@ class TaskGroup(Owner):
         self._tasks.clear()
         self._ordinary = 0
         errors, self._errors = self._errors or [], None
+        assert self._task is not None
+        self._task.remove_done_callback(self._owner_ended)
         for error in errors:
             adopter._failed(error)
 
@@ -260,6 +274,8 @@ class TaskGroup(Owner):
             raise came[-1]
         finally:
             # G11: no cycle from an exception through its traceback to this frame, and nothing kept after exit
+            if self._errors:
+                task.remove_done_callback(self._owner_ended)
             self._errors = None
             came.clear()
             del task, exc, misuse

@@ -44,8 +44,8 @@ async def _close_what_is_open(task: Task, around: Scope | None, error: BaseExcep
     scopes = scopes_within(task, around)
     if scopes is None:
         return  # a scope around the shield was left inside it, which has told
-    errors: list[BaseException] = [left_open(scope, task.name) for scope in scopes]
+    other = None if error is None else errors_only(error, Cancelled)
+    errors = [] if other is None else [other]
+    errors += [left_open(scope, task.name) for scope in scopes]
     errors += await close_all(scopes, task)
-    if error is not None and (other := errors_only(error, Cancelled)) is not None:
-        errors.insert(0, other)
     raise new_group("unhandled errors in a shield", errors) from None

@@ -17,6 +17,7 @@ import pytest
 from interloop import (
     Deadline,
     Task,
+    TaskGroup,
     TaskStatus,
     as_completed,
     checkpoint,
@@ -839,6 +840,50 @@ async def test_a_scope_that_is_kept_after_it_was_left_keeps_none_of_those_around
 
     await use()
     await checkpoint()
+    assert count(alive) == 0
+
+
+async def fail_later() -> None:
+    await checkpoint()  # the frames of an eager step know all that called it
+    raise OSError
+
+
+@rule("G11", "G9")
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("inside", ["group", "deadline"])
+async def test_a_block_that_was_left_out_of_order_is_freed(inside: str) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def misuse(payload: Payload) -> None:
+        outer: TaskGroup = task_group()
+        inner: Any = deadline(1000) if inside == "deadline" else task_group()
+        await outer.__aenter__()
+        await inner.__aenter__()
+        await outer.__aexit__(None, None, None)
+
+    with suppress(RuntimeError):
+        await misuse(watched(alive))
+    assert count(alive) == 0
+
+
+@rule("G9", "G11", only="asyncio")
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("left_open", [False, True])
+async def test_a_group_that_failed_in_a_task_that_goes_on_is_freed(left_open: bool) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def use() -> None:
+        outer, inner = task_group(), task_group(defer_errors=True)
+        alive.add(inner)
+        await outer.__aenter__()
+        await inner.__aenter__()
+        inner.create_task(fail_later())
+        await settle()
+        for scope in (outer,) if left_open else (inner, outer):
+            with suppress(RuntimeError, ExceptionGroup):
+                await scope.__aexit__(None, None, None)
+
+    await use()
     assert count(alive) == 0
 
 

@@ -11,8 +11,8 @@ import re
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from inspect import CORO_CLOSED, getcoroutinestate
 from math import inf
 from typing import Any, TypeAlias
@@ -1536,21 +1536,63 @@ async def test_a_deadline_that_is_left_inside_a_shield_leaves_those_around_it_al
     assert around.expired()
 
 
-@rule("G9", "C7", only="asyncio")
-async def test_an_error_of_a_child_is_reported_if_a_native_task_has_left_its_group_open() -> None:
+@contextmanager
+def reports_to_the_loop() -> Generator[list[dict[str, Any]]]:
     reports: list[dict[str, Any]] = []
-    error = OSError()
-
-    async def leave_open() -> None:
-        tg = task_group()
-        await tg.__aenter__()
-        tg.create_task(fail(error))
-
     loop = asyncio.get_running_loop()
     handler = loop.get_exception_handler()
     loop.set_exception_handler(lambda _, report: reports.append(report))
-    await asyncio.create_task(leave_open())
-    await settle()
-    loop.set_exception_handler(handler)
-    assert [report["exception"] for report in reports] == [error]
-    assert "was left open" in reports[0]["message"]
+    try:
+        yield reports
+    finally:
+        loop.set_exception_handler(handler)
+
+
+@rule("G9", "C7", only="asyncio")
+@pytest.mark.parametrize("defer_errors", [False, True])
+@pytest.mark.parametrize("fails", ["before", "after"])
+async def test_errors_of_children_are_reported_if_a_native_task_has_left_its_group_open(
+    fails: str, defer_errors: bool
+) -> None:
+    errors = [OSError(), ValueError()]
+
+    async def leave_open() -> None:
+        tg = task_group(defer_errors=defer_errors)
+        await tg.__aenter__()
+        for error in errors:
+            tg.create_task(fail(error))
+        if fails == "before":
+            with suppress(asyncio.CancelledError):
+                await settle()
+
+    with reports_to_the_loop() as reports:
+        await asyncio.create_task(leave_open())
+        await settle()
+    assert [report["exception"] for report in reports] == errors
+    assert all("was left open" in report["message"] for report in reports)
+
+
+@rule("G9", "C7", only="asyncio")
+@pytest.mark.parametrize("wait", [checkpoint, settle])
+async def test_errors_of_a_group_that_a_child_or_a_shield_leaves_open_are_raised_and_not_reported(
+    wait: Callable[[], Awaitable[None]],
+) -> None:
+    error = OSError()
+
+    async def leave_open() -> None:
+        tg = task_group(defer_errors=True)
+        await tg.__aenter__()
+        tg.create_task(fail(error))
+        await wait()  # at a checkpoint, it fails in the turn in which this task ends
+
+    async def child() -> None:
+        async with task_group() as tg:
+            tg.create_task(leave_open())
+
+    with reports_to_the_loop() as reports:
+        for run in (child(), shield(leave_open())):
+            with pytest.raises(ExceptionGroup) as caught:
+                await run
+            assert error in leaves(caught.value)
+        await asyncio.create_task(settle())
+    assert reports == []

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from inspect import CORO_CLOSED, getcoroutinestate
 from itertools import product
 from math import inf
 from typing import Any, TypeAlias
@@ -1061,6 +1062,44 @@ async def test_the_end_of_asyncio_run_reaches_a_group_outside_of_the_shield_in_i
 
     await asyncio.to_thread(run_and_leave_a_task)
     assert sorted(log) == ["child", "done"]
+
+
+@rule("C5", "G14", only="asyncio")
+@pytest.mark.parametrize("cleans_up", ["nobody", "the body", "the child"])
+async def test_the_end_of_asyncio_run_ends_a_limited_group_with_all_who_wait_in_it(cleans_up: str) -> None:
+    log: list[str] = []
+    waiting = [note_the_end(log) for _ in range(3)]
+
+    async def child() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            if cleans_up == "the child":
+                await shield(slow(log))
+
+    async def server() -> None:
+        async with task_group(limit=1) as tg:
+            tg.create_task(child())
+            for coro in waiting:
+                tg.create_task(coro)
+            try:
+                await sleep_forever()
+            finally:
+                if cleans_up == "the body":  # a slot is free, and the group is not yet cancelled
+                    await slow(log)
+
+    def run_and_leave_a_task() -> asyncio.Task[None]:
+        async def main() -> asyncio.Task[None]:
+            task = asyncio.create_task(server())
+            await asyncio.sleep(0.01)
+            return task
+
+        return asyncio.run(main())
+
+    task = await asyncio.to_thread(run_and_leave_a_task)
+    assert task.cancelled()
+    assert log == {"nobody": [], "the body": ["done", "child"], "the child": ["done"]}[cleans_up]
+    assert {getcoroutinestate(coro) for coro in waiting} == {CORO_CLOSED}
 
 
 # C8: anyio's shields hold against our cancellations
