@@ -63,7 +63,7 @@ class TaskGroup(Owner):
     # children
 
     def _new_task(self, coro: Coroutine[Any, Any, T], name: str | None, call: str) -> Task[T]:
-        if not self._in_body and (not self._entered or self._finished()):
+        if not self._in_body and self._finished():
             refuse(finished(self) if self._entered else not_entered(self), [coro])
         if asyncio._get_running_loop() is not self._tree.loop():
             try:

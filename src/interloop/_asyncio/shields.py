@@ -25,8 +25,7 @@ AT_ONCE: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) e
 
 async def shield(coro: Coroutine[Any, Any, T]) -> T:
     loop = asyncio._get_running_loop()
-    caller = None if loop is None else current_task(loop)
-    if loop is None or caller is None:
+    if loop is None or (caller := current_task(loop)) is None:
         refuse(outside_of_tasks("shield()"), [coro])
     tree = tree_of(loop)
     context = copy_context()

@@ -1551,10 +1551,11 @@ def reports_to_the_loop() -> Generator[list[dict[str, Any]]]:
 @rule("G9", "C7", only="asyncio")
 @pytest.mark.parametrize("defer_errors", [False, True])
 @pytest.mark.parametrize("fails", ["before", "after"])
+@pytest.mark.parametrize("count", [1, 2])
 async def test_errors_of_children_are_reported_if_a_native_task_has_left_its_group_open(
-    fails: str, defer_errors: bool
+    count: int, fails: str, defer_errors: bool
 ) -> None:
-    errors = [OSError(), ValueError()]
+    errors = [OSError(number) for number in range(count)]
 
     async def leave_open() -> None:
         tg = task_group(defer_errors=defer_errors)
