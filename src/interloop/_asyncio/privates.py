@@ -38,6 +38,7 @@ __all__ = [
     "ANYIO",
     "AnyioScope",
     "anyio_cancellation",
+    "anyio_delivered",
     "anyio_requests",
     "anyio_scope",
     "can_cancel_now",
@@ -46,6 +47,7 @@ __all__ = [
     "in_peace",
     "is_anyio_cancellation",
     "shield_between",
+    "undelivered_message",
     "unregister_task",
 ]
 
@@ -62,8 +64,12 @@ def has_undelivered_request(task: asyncio.Task[Any]) -> bool:
 
     That of a scope of anyio, which has noted it, is none of the host's.
     """
-    message = getattr(task, "_cancel_message", None)
-    return bool(getattr(task, "_must_cancel", False)) and not _is_of_anyio(message)
+    return bool(getattr(task, "_must_cancel", False)) and not _is_of_anyio(undelivered_message(task))
+
+
+def undelivered_message(task: asyncio.Task[Any]) -> Any:
+    """The message of a request of which `task` has not been told, if there is such a request."""
+    return getattr(task, "_cancel_message", None) if getattr(task, "_must_cancel", False) else None
 
 
 def can_cancel_now(task: asyncio.Task[Any], *, after_a_turn: bool) -> bool:
@@ -177,6 +183,18 @@ def anyio_cancellation(innermost: AnyioScope | None) -> str | None:
             return str(getattr(scope, "_cancel_reason", f"Cancelled by cancel scope {id(scope):x}"))
         if _protects(scope):
             return None
+    return None
+
+
+def anyio_delivered(task: asyncio.Task[Any], innermost: AnyioScope | None) -> str | None:
+    """The message of the cancellation that a scope of anyio has asked of `task`, shields or not.
+
+    Args:
+        innermost: of the scopes that are looked at.
+    """
+    for scope in _scopes(innermost):
+        if scope._host_task is task and getattr(scope, "_pending_uncancellations", False):
+            return anyio_cancellation(scope)
     return None
 
 

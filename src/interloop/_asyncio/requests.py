@@ -47,12 +47,14 @@ from .privates import (
     ANYIO,
     AnyioScope,
     anyio_cancellation,
+    anyio_delivered,
     anyio_requests,
     anyio_scope,
     can_cancel_now,
     has_undelivered_request,
     is_anyio_cancellation,
     shield_between,
+    undelivered_message,
 )
 
 PATIENCE = 100  # turns of the loop
@@ -86,6 +88,23 @@ class _Held:
         self.ours = ours  # the nodes whose cancellations may be held back
         self.turns = 0  # in which the task was found at no open wait
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
+
+    def of_host(self, task: asyncio.Task[Any], around: AnyioScope | None) -> CancelledError | None:
+        """The host's, as the scopes of anyio know it, of which `around` is the innermost (N5).
+
+        A scope of anyio around that of the host takes what has no message of its own for somebody else's, and
+        its own request may have come before, and not come again inside a shield:
+
+            with anyio.move_on_after(2):
+                async with asyncio.timeout(1):
+                    await shield(sleep(3))              # holds both back
+                    with anyio.CancelScope(shield=True):
+                        await checkpoint()              # both arrive here, as one
+        """
+        message = anyio_cancellation(around) or anyio_delivered(task, around)
+        if self.cancellation is None or message is None:
+            return self.cancellation
+        return CancelledError(message)
 
 
 def _is_behind_shield(node: Node, task: asyncio.Task[Any]) -> bool:
@@ -172,9 +191,10 @@ class Requests:
         """
         held = self._take_held(task)
         ours = self.nodes_in_force(task)
-        message = anyio_cancellation(ours[-1]._anyio if ours else anyio_scope(task))
+        around = ours[-1]._anyio if ours else anyio_scope(task)
+        message = anyio_cancellation(around)
         if message is None:
-            return None if held is None else held.cancellation
+            return None if held is None else held.of_host(task, around)
         if error.args[:1] == (message,):
             return None
         return CancelledError(message)
@@ -240,17 +260,26 @@ class Requests:
         if later:
             asyncio.get_running_loop().call_soon(self.deliver, later, turns + 1)
 
-    def _ask(self, node: Node, task: asyncio.Task[Any], *message: object) -> None:
-        if self._held:
-            self._take_held(task)
-        node._asked += 1
+    def _ask(self, node: Node, task: asyncio.Task[Any]) -> None:
         waits_for = getattr(task, "_fut_waiter", None)
+        message = self._message(node, task) if self._held or waits_for is None else ()
+        node._asked += 1
         try:
             task.cancel(*message)
             if isinstance(waits_for, asyncio.Task):
                 waits_for.add_done_callback(partial(self._ask_again_if_ended_otherwise, node))
         except Exception as failure:  # C7: of a task or a future of another class
             node._could_not_cancel(failure)
+
+    def _message(self, node: Node, task: asyncio.Task[Any]) -> tuple[Any, ...]:
+        """What the request of `node` has to say: that of the host's which arrives in one with it."""
+        held = self._take_held(task)
+        if held is not None:
+            of_host = held.of_host(task, node._anyio)
+            return () if of_host is None else of_host.args[:1]
+        # one that `task` has not been told of would be replaced
+        message = undelivered_message(task)
+        return () if message is None or message != anyio_delivered(task, node._anyio) else (message,)
 
     def _ask_again_if_ended_otherwise(self, node: Node, waited_for: asyncio.Task[Any]) -> None:
         """C1: `Task.cancel()` hands a request on to the task that is waited for, which may swallow it.
@@ -316,20 +345,18 @@ class Requests:
         if task.done():
             del self._held[task]
             return
-        of_host = held.cancellation is not None and self._of_host(task) > held.settled
+        came = held.cancellation is not None and self._of_host(task) > held.settled
         ours = self._outermost_held(held, task, behind_shield=False)
-        if (of_host or ours) and held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
+        if (came or ours) and held.turns <= PATIENCE and not can_cancel_now(task, after_a_turn=True):
             held.turns += 1
             if held.cancellation is None:  # else the one that is held back would count as one that came
                 held.settled = self._of_host(task)  # `task` is suspended: all of these come when it goes on
             held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
-            return
-        self._take_held(task)
-        message = () if held.cancellation is None else held.cancellation.args[:1]
-        if ours is not None:
-            self._ask(ours, task, *message)
-        elif of_host:
-            task.uncancel()  # the same request once more
-            # N5: a scope of anyio around that of the host knows its own by the message
-            of_anyio = anyio_cancellation(anyio_scope(task))
-            task.cancel(*(message if of_anyio is None else [of_anyio]))
+        elif ours is not None:
+            self._ask(ours, task)
+        else:
+            self._take_held(task)
+            of_host = held.of_host(task, anyio_scope(task))
+            if came and of_host is not None:
+                task.uncancel()  # the same request once more
+                task.cancel(*of_host.args[:1])

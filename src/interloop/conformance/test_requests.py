@@ -7,7 +7,7 @@ import gc
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from inspect import CORO_CLOSED, getcoroutinestate
 from itertools import product
 from math import inf
@@ -1738,3 +1738,65 @@ async def test_a_cancelled_scope_of_anyio_around_a_shielded_one_is_no_cancellati
             except TimeoutError:
                 timed_out = True
     assert timed_out
+
+
+async def leave_a_group_of_anyio() -> None:
+    import anyio
+
+    async with anyio.create_task_group():
+        pass
+
+
+async def wait_in_a_shield_of_anyio() -> None:
+    import anyio
+
+    with anyio.CancelScope(shield=True):
+        await settle()
+
+
+async def time_out_in_a_shield_of_anyio() -> None:
+    import anyio
+
+    with anyio.CancelScope(shield=True):
+        with deadline(0, suppress=True):
+            await checkpoint()
+
+
+async def leave_a_group_that_waits_in_a_shield_of_anyio() -> None:
+    import anyio
+
+    async with task_group() as tg:
+        tg.cancel()
+        with anyio.CancelScope(shield=True):
+            await settle()
+
+
+@rule("C4", "C5", "N5", only="asyncio")
+@needs_anyio
+@pytest.mark.parametrize(
+    "after",
+    [
+        leave_a_group_of_anyio,
+        wait_in_a_shield_of_anyio,
+        time_out_in_a_shield_of_anyio,
+        leave_a_group_that_waits_in_a_shield_of_anyio,
+    ],
+)
+@pytest.mark.parametrize("between", ["nothing", "deadline"])
+async def test_a_scope_of_anyio_knows_its_own_if_a_native_one_inside_of_it_was_held_back_too(
+    between: str, after: Callable[[], Coroutine[Any, Any, None]], tick: float
+) -> None:
+    import anyio
+
+    log: list[str] = []
+    around = nullcontext() if between == "nothing" else deadline(1000 * tick)
+    with anyio.move_on_after(2 * tick) as scope:
+        with around:
+            async with asyncio.timeout(tick):
+                await shield(sleep(4 * tick))
+                await after()
+                await checkpoint()
+                log.append("passed")
+    assert scope.cancelled_caught
+    assert log == []
+    await checkpoint()
