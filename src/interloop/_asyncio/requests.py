@@ -90,7 +90,7 @@ class _Held:
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
 
     def of_host(self, task: asyncio.Task[Any], around: AnyioScope | None) -> CancelledError | None:
-        """The host's, as the scopes of anyio know it, of which `around` is the innermost (N5).
+        """The host's, if any came, as the scopes of anyio know it, of which `around` is the innermost (N5).
 
         A scope of anyio around that of the host takes what has no message of its own for somebody else's, and
         its own request may have come before, and not come again inside a shield:
@@ -101,10 +101,8 @@ class _Held:
                     with anyio.CancelScope(shield=True):
                         await checkpoint()              # both arrive here, as one
         """
-        message = anyio_cancellation(around) or anyio_delivered(task, around)
-        if self.cancellation is None or message is None:
-            return self.cancellation
-        return CancelledError(message)
+        message = anyio_delivered(task, around)
+        return self.cancellation if message is None else CancelledError(message)
 
 
 def _is_behind_shield(node: Node, task: asyncio.Task[Any]) -> bool:

@@ -1800,3 +1800,46 @@ async def test_a_scope_of_anyio_knows_its_own_if_a_native_one_inside_of_it_was_h
     assert scope.cancelled_caught
     assert log == []
     await checkpoint()
+
+
+@rule("C4", "C5", "N5", only="asyncio")
+@needs_anyio
+async def test_a_scope_of_anyio_knows_its_own_if_one_of_ours_in_a_shielded_one_was_held_back_too(
+    tick: float,
+) -> None:
+    import anyio
+
+    log: list[str] = []
+    with anyio.move_on_after(tick) as scope:
+        async with asyncio.timeout(2 * tick):
+            await shield(sleep(4 * tick))
+            with anyio.CancelScope(shield=True):
+                with deadline(tick, suppress=True):
+                    await shield(sleep(2 * tick))
+                    await checkpoint()
+                    log.append("passed")
+    assert scope.cancelled_caught
+    assert log == []
+    await checkpoint()
+
+
+@rule("C5", "C1", "N5", only="asyncio")
+@needs_anyio
+async def test_ours_around_a_scope_of_anyio_is_not_taken_for_that_ones_if_both_come_to_a_bare_yield() -> None:
+    import anyio
+
+    log: list[str] = []
+
+    async def work() -> None:
+        async with task_group() as tg:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                tg.cancel()
+                await checkpoint()
+                log.append("inside")
+            await checkpoint()
+            log.append("passed")
+
+    async with task_group() as tg:
+        tg.create_task(work())
+    assert log == []
