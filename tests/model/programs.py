@@ -847,15 +847,19 @@ class Author:
     def native_group(self, place: Place, fails: bool) -> list[Statement]:
         before, first = self._scope(place)
         group = self._new_id()
+        # A native group that raises errors asks once more for the cancellation that it met, without the
+        # message by which a scope of anyio around it knows its own: seen without interloop.
+        prompt = place.prompt or (fails and place.anyio and place.caught)
         inside = self._in_native_scope(
             place,
             group,
+            prompt=prompt,
             caught=not fails,
             silent=False,
             native_groups=(*place.native_groups, group),
             unwinding=(*place.unwinding, group),
         )
-        self._group_bodies[group] = replace(place, caught=not fails)
+        self._group_bodies[group] = replace(place, caught=not fails, prompt=prompt)
         body = self._body_of_native_group(inside)
         return [*before, NativeGroup(group, fails, (*first, *body))]
 
