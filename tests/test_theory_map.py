@@ -22,7 +22,7 @@ import pytest
 pytest.importorskip("trio")
 
 CONTRACT = (Path(__file__).parent.parent / "docs" / "contract.md").read_text("utf-8")
-RULES = re.findall(r"^### ([GTLC]\d+)$", CONTRACT, re.MULTILINE)
+RULES = re.findall(r"^### ([GTLCS]\d+)$", CONTRACT, re.MULTILINE)
 BACKENDS = ["interloop._asyncio", "interloop._trio"]
 each_backend = pytest.mark.parametrize("backend", BACKENDS)
 

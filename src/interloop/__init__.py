@@ -1,11 +1,16 @@
 """Structured concurrency for libraries that run on whatever event loop their user has."""
 
+from ._channel import ChannelStatistics, ReceiveChannel, SendChannel, channel
 from ._errors import (
+    BrokenChannel,
+    ClosedChannel,
+    EndOfChannel,
     NoAsyncContext,
     TaskCancelled,
     TaskFailed,
     TaskNotDone,
     UnsupportedBackend,
+    WouldBlock,
     name_classes_after,
 )
 from ._facade import (
@@ -22,12 +27,24 @@ from ._facade import (
     task_group,
 )
 from ._patterns import AsCompleted, as_completed, first, gather
+from ._sync import Condition, Event, Limiter, Lock, Semaphore
 from .abc import Deadline, Task, TaskGroup, TaskStatus
 
 __all__ = [
     "AsCompleted",
+    "BrokenChannel",
+    "ChannelStatistics",
+    "ClosedChannel",
+    "Condition",
     "Deadline",
+    "EndOfChannel",
+    "Event",
+    "Limiter",
+    "Lock",
     "NoAsyncContext",
+    "ReceiveChannel",
+    "Semaphore",
+    "SendChannel",
     "Task",
     "TaskCancelled",
     "TaskFailed",
@@ -35,7 +52,9 @@ __all__ = [
     "TaskNotDone",
     "TaskStatus",
     "UnsupportedBackend",
+    "WouldBlock",
     "as_completed",
+    "channel",
     "checkpoint",
     "current_backend",
     "current_deadline",

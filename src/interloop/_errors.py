@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "BrokenChannel",
+    "ClosedChannel",
+    "EndOfChannel",
     "NoAsyncContext",
     "TaskCancelled",
     "TaskFailed",
     "TaskNotDone",
     "UnsupportedBackend",
+    "WouldBlock",
 ]
 
 
@@ -35,6 +39,22 @@ class TaskCancelled(Exception):
     An ordinary exception, so that a cancelled task is never mistaken for a cancellation of whoever
     waits for it.
     """
+
+
+class WouldBlock(Exception):
+    """A call that never waits, such as `Lock.acquire_nowait()`, would have to (S3)."""
+
+
+class EndOfChannel(Exception):
+    """Nothing will come any more: every sender of the channel is closed, and all items are received (S7)."""
+
+
+class BrokenChannel(Exception):
+    """Nobody will receive what is sent: every receiver of the channel is closed (S7)."""
+
+
+class ClosedChannel(Exception):
+    """This end of the channel was closed, before the call or while it waited (S7)."""
 
 
 def name_classes_after(package: str, public: dict[str, Any]) -> None:
@@ -101,6 +121,13 @@ def left_open(scope: object, task: str) -> RuntimeError:
 def used_from_elsewhere(call: str, owner: object, belongs_to: str, here: str, instead: str) -> RuntimeError:
     return RuntimeError(
         f"{call} on {owner!r} from {here}: it belongs to {belongs_to}; call it there, through {instead}"
+    )
+
+
+def in_use_elsewhere(primitive: object, home: object, here: object) -> RuntimeError:
+    return RuntimeError(
+        f"{primitive!r} was used in {here!r} while tasks of {home!r} hold it or wait for it; it may serve "
+        "one loop after another, but not two at once: make one for each"
     )
 
 

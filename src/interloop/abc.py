@@ -21,7 +21,7 @@ from ._errors import TaskCancelled, TaskFailed, TaskNotDone
 from ._registry import load
 from ._status import NativeEvent, Startable0, Startable1, Startable2, Startable3, Startable4, TaskStatus
 
-__all__ = ["Backend", "Deadline", "NativeEvent", "Task", "TaskGroup", "TaskStatus", "backend"]
+__all__ = ["Backend", "Deadline", "NativeEvent", "Task", "TaskGroup", "TaskStatus", "Waiter", "backend"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -355,6 +355,34 @@ if TYPE_CHECKING:
         ) -> bool: ...
 
 
+class Waiter(ABC):
+    """One wait of the current task, which somebody else ends. `Event`, `Lock` and the like are made of these.
+
+    Made in the task, right before it waits.
+    """
+
+    __slots__ = ()
+
+    woken: bool  # whether `wake()` has ended the wait
+
+    @abstractmethod
+    def wake(self) -> bool:
+        """End the wait; from the loop of the task, callbacks included.
+
+        Returns:
+            Whether this has ended it. If not, it has ended before, or the task is cancelled and on its way
+            out.
+        """
+
+    @abstractmethod
+    async def park(self) -> None:
+        """Wait until woken, or cancelled if that comes first.
+
+        A cancellation that comes after `wake()` is delivered at the next checkpoint (C1), so whoever was
+        woken goes on. `woken` is for those whose coroutine is closed here.
+        """
+
+
 class Backend(Protocol):
     """What the module of a backend holds. Arguments have been checked by the facade."""
 
@@ -364,6 +392,22 @@ class Backend(Protocol):
 
     def Event(self) -> NativeEvent:
         """The library's own event."""
+        ...
+
+    def Waiter(self) -> Waiter:
+        """Usually a class."""
+        ...
+
+    def current_owner(self) -> Any:
+        """The native task that owns what is acquired here: in a `shield`, that which called it (S5).
+
+        Raises:
+            RuntimeError: no task runs here.
+        """
+        ...
+
+    def current_loop(self) -> object:
+        """What stands for the loop that runs here, callbacks included: no other loop has it (S1)."""
         ...
 
     def Deadline(self, delay: float | None, at: float | None, suppress: bool, /) -> Deadline:

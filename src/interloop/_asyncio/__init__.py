@@ -61,6 +61,11 @@ at once, as asyncio has it; when the group is left they come first (`TaskGroup._
 **The way out.** `native` makes an `asyncio.TaskGroup` or `asyncio.Timeout` whose methods act on the scope
 (`views.py`).
 
+**park and unpark** (`waiting.Waiter`). A waiter is a future, which whoever wakes it completes. A cancellation
+that comes between that and the next step of the task would take away what was handed over. Ours does not come
+there (C1), and `park` holds one of the host's back and returns (S4). The inside of a shield is a task of its
+own; `waiting.callers` knows for whom, so that the owner of a lock is the same in there (S5).
+
 Which function keeps which rule:
 
     G1   groups.TaskGroup.__aexit__
@@ -102,6 +107,15 @@ Which function keeps which rule:
     C6   scopes.cancel, scopes.Scope._be_born_cancelled
     C7   error_groups.errors_only, checks.refuse, scopes.Node._could_not_cancel
     C8   privates.shield_between, requests.Requests._deliver_after_shield
+    S1   waiting.current_loop, sync._Shared._check_home
+    S2   sync._Shared._wake_next, channel._Channel.put, channel._Channel.take
+    S3   sync.Lock.acquire, channel.SendChannel._try, channel.ReceiveChannel._try
+    S4   waiting.Waiter.wake, waiting.Waiter.park, sync._Shared._wait_for_turn
+    S5   waiting.current_owner, sync.Lock.release, sync.Limiter.acquire
+    S6   sync.Condition.wait
+    S7   channel._Queue.refuse, channel.ReceiveChannel.close, channel.SendChannel.close
+    S8   sync._check_int, channel._check_capacity
+    S9   testing._waiting.deadlock_of
 """
 
 from .deadlines import Deadline
@@ -109,8 +123,11 @@ from .groups import TaskGroup
 from .shields import shield
 from .waiting import (
     Event,
+    Waiter,
     checkpoint,
     current_deadline,
+    current_loop,
+    current_owner,
     current_time,
     get_cancelled_exc_class,
     is_cancelled,
@@ -122,8 +139,11 @@ __all__ = [
     "Deadline",
     "Event",
     "TaskGroup",
+    "Waiter",
     "checkpoint",
     "current_deadline",
+    "current_loop",
+    "current_owner",
     "current_time",
     "get_cancelled_exc_class",
     "is_cancelled",

@@ -16,6 +16,7 @@ from .privates import current_task, in_peace, unregister_task
 from .requests import outwards
 from .scopes import Tree, tree_of
 from .tasks import accepts, clear_finished_frames, make_task, wait_for_end
+from .waiting import callers
 
 T = TypeVar("T")
 
@@ -30,9 +31,11 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
     tree = tree_of(loop)
     context = copy_context()
     # A task of its own, in no group: no scope and no cancellation of the caller reaches into it.
+    callers[id(coro)] = caller  # S5
     try:
         task = _start(coro, loop, f"shield in {caller.get_name()}", context)
     except BaseException as error:
+        del callers[id(coro)]
         refuse(error, [coro])
     try:
         if task.done():
@@ -46,7 +49,8 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
             await _close_what_is_open(task, tree)
         return task.result()
     finally:
-        del task  # G11: no cycle from an error through its traceback to this frame
+        del callers[id(coro)]
+        del task, caller  # G11: no cycle from an error through its traceback to this frame
 
 
 def _start(

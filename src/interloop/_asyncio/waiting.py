@@ -7,7 +7,10 @@ from asyncio import CancelledError
 from collections.abc import Generator
 from math import inf
 from types import coroutine
+from typing import Any
 
+from .. import abc
+from .._errors import outside_of_tasks
 from .privates import anyio_scope, current_task, shield_between
 from .scopes import Node, tree_of
 
@@ -83,3 +86,55 @@ def is_cancelled() -> bool:
 
 def get_cancelled_exc_class() -> type[BaseException]:
     return CancelledError
+
+
+# for Event, Lock and the like
+
+
+class Waiter(abc.Waiter):
+    __slots__ = ("_future", "woken")
+
+    def __init__(self) -> None:
+        self._future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.woken = False
+
+    def wake(self) -> bool:
+        if self._future.done():
+            return False
+        self.woken = True
+        self._future.set_result(None)
+        return True
+
+    async def park(self) -> None:
+        loop = asyncio.get_running_loop()
+        task = current_task(loop)
+        if task is None:
+            raise outside_of_tasks(self)
+        requests = tree_of(loop).requests
+        settled = requests.settled(task)
+        try:
+            await self._future
+        except CancelledError as cancellation:
+            if not self.woken:
+                raise
+            # S4: somebody else's, that came between the waking and this step
+            requests.hold_back(task, settled, [cancellation], requests.nodes_in_force(task))
+        finally:
+            del task  # G11
+
+
+# S5: who waits for a shield, by the `id` of the coroutine in it, which need not be hashable
+callers: dict[int, asyncio.Task[Any]] = {}
+
+
+def current_owner() -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] | None = current_task(current_loop())
+    if task is None:
+        raise RuntimeError("no task runs here that could own it: call this in a task, not in a callback")
+    if callers:
+        while (caller := callers.get(id(task.get_coro()))) is not None:
+            task = caller
+    return task
+
+
+current_loop = asyncio.get_running_loop

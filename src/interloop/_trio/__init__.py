@@ -34,6 +34,9 @@ task watches for it, `TaskGroup._watch_queue`.
 **`first`** raises an error from an attempt's clean-up, but drops an attempt that failed by itself. To tell
 them apart it asks whether the attempt was about to run when another one succeeded: `privates.is_woken`.
 
+**park and unpark** (`waiting.Waiter`). trio cancels no task that has been rescheduled, so a waiter that was
+woken has what it was handed (S4).
+
 Which function keeps which rule:
 
     G1   groups.TaskGroup.__aexit__
@@ -75,6 +78,15 @@ Which function keeps which rule:
     C6   the host's own: cancel scopes
     C7   tasks.run, deadlines.Deadline.__exit__, error_groups.errors_only
     C8   the host's own: anyio's scopes are trio's
+    S1   waiting.current_loop, sync._Shared._check_home
+    S2   sync._Shared._wake_next, channel._Channel.put, channel._Channel.take
+    S3   sync.Lock.acquire, channel.SendChannel._try, channel.ReceiveChannel._try
+    S4   waiting.Waiter.wake, waiting.Waiter.park, sync._Shared._wait_for_turn
+    S5   waiting.current_owner, sync.Lock.release, sync.Limiter.acquire
+    S6   sync.Condition.wait
+    S7   channel._Queue.refuse, channel.ReceiveChannel.close, channel.SendChannel.close
+    S8   sync._check_int, channel._check_capacity
+    S9   testing._waiting.deadlock_of
 """
 
 from .deadlines import Deadline, DeadlineExceeded
@@ -82,8 +94,11 @@ from .groups import TaskGroup
 from .shields import shield
 from .waiting import (
     Event,
+    Waiter,
     checkpoint,
     current_deadline,
+    current_loop,
+    current_owner,
     current_time,
     get_cancelled_exc_class,
     is_cancelled,
@@ -96,8 +111,11 @@ __all__ = [
     "DeadlineExceeded",
     "Event",
     "TaskGroup",
+    "Waiter",
     "checkpoint",
     "current_deadline",
+    "current_loop",
+    "current_owner",
     "current_time",
     "get_cancelled_exc_class",
     "is_cancelled",

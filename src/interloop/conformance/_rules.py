@@ -18,6 +18,7 @@ CHAPTERS = {
     "C": "Cancellation",
     "W": "Waiting",
     "P": "Patterns",
+    "S": "Coordination",
     "N": "Native interplay",
 }
 
@@ -72,6 +73,15 @@ RULES = {
     "P1": "gather gives all results in order; the first failure cancels the rest",
     "P2": "first gives the first success; the others are cancelled and waited for",
     "P3": "as_completed gives results as they come; leaving early cancels the rest",
+    "S1": "Primitives are made anywhere, and serve one loop after another",
+    "S2": "First come, first served, and handed over",
+    "S3": "What need not wait does not suspend; what never waits works in callbacks",
+    "S4": "A cancelled waiter loses nothing and keeps nothing",
+    "S5": "Locks and tokens are owned by tasks, also inside their shields",
+    "S6": "Condition.wait holds the lock again before it returns or raises",
+    "S7": "A channel keeps the order of each sender, and ends when one side has left",
+    "S8": "Bad arguments are errors by name, and change nothing",
+    "S9": "They work in virtual time and under explore_cancellation; a deadlock on them is named",
     "N1": "The rules hold inside and around asyncio.TaskGroup",
     "N2": "The rules hold inside and around asyncio.timeout and asyncio.wait_for",
     "N3": "The rules hold inside and around asyncio.shield",

@@ -18,9 +18,16 @@ from typing import Any, Literal, TypeAlias
 import pytest
 
 from interloop import (
+    Condition,
+    Event,
+    Limiter,
+    Lock,
+    Semaphore,
     Task,
     TaskGroup,
+    WouldBlock,
     as_completed,
+    channel,
     checkpoint,
     current_backend,
     current_deadline,
@@ -290,6 +297,79 @@ async def an_anyio_limiter(_: TaskGroup) -> Handover:
     )
 
 
+of_ours: Callable[[Make], Make] = wait(rule("S4"))
+
+
+@of_ours
+async def an_event(_: TaskGroup) -> Handover:
+    event = Event()
+    return Handover(event.wait, event.set, event.is_set, shared=True)
+
+
+@of_ours
+async def a_lock(_: TaskGroup) -> Handover:
+    lock = Lock()
+    await lock.acquire()
+    return Handover(lock.acquire, lock.release, lambda: not lock.locked(), by_task=True)
+
+
+@of_ours
+async def a_semaphore(_: TaskGroup) -> Handover:
+    semaphore = Semaphore(0)
+    return Handover(semaphore.acquire, semaphore.release, lambda: semaphore.value)
+
+
+@of_ours
+async def a_limiter(_: TaskGroup) -> Handover:
+    limiter = Limiter(1)
+    await limiter.acquire()
+    return Handover(limiter.acquire, limiter.release, lambda: limiter.available, by_task=True)
+
+
+@of_ours
+async def a_condition(_: TaskGroup) -> Handover:
+    condition = Condition()
+    items: list[str] = []
+
+    async def take() -> None:
+        async with condition:
+            await condition.wait_for(lambda: items)
+            items.pop()
+
+    def give() -> None:
+        condition.acquire_nowait()
+        items.append("item")
+        condition.notify()
+        condition.release()
+
+    return Handover(take, give, lambda: len(items), by_task=True)
+
+
+@of_ours
+async def a_channel(_: TaskGroup) -> Handover:
+    return hand_over_by_channel(0)
+
+
+@of_ours
+async def a_channel_with_a_buffer(_: TaskGroup) -> Handover:
+    return hand_over_by_channel(1)
+
+
+@of_ours
+async def room_in_a_channel(_: TaskGroup) -> Handover:
+    """The one who waits has an item, and gets room for it."""
+    sender, receiver = channel[str](1)
+    await sender.send("first")
+    given: list[str] = []
+
+    def left() -> int:
+        with sender, receiver:
+            # the room is left if nobody has used it
+            return 1 - sender.statistics().buffered if given else 0
+
+    return Handover(lambda: sender.send("second"), lambda: given.append(receiver.receive_nowait()), left)
+
+
 def hand_over_by(
     future: asyncio.Future[str], take: Callable[[], Awaitable[object]], swallows: bool = False
 ) -> Handover:
@@ -315,6 +395,23 @@ def hand_over_by_trio_channel(capacity: int) -> Handover:
             kept.append("item")
 
     return Handover(receive.receive, give, lambda: len(kept) + receive.statistics().current_buffer_used)
+
+
+def hand_over_by_channel(capacity: int) -> Handover:
+    sender, receiver = channel[str](capacity)
+    kept: list[str] = []
+
+    def give() -> None:
+        try:
+            sender.send_nowait("item")
+        except WouldBlock:
+            kept.append("item")
+
+    def left() -> int:
+        with sender, receiver:
+            return len(kept) + receiver.statistics().buffered
+
+    return Handover(receiver.receive, give, left)
 
 
 def hand_over_by_anyio_stream(capacity: int) -> Handover:

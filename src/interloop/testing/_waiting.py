@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any, TypeAlias
 
+from .._checks import safe_repr
+
 __all__ = ["Deadlock", "deadlock_of", "where"]
 
 Suspended: TypeAlias = (
@@ -16,6 +18,7 @@ Suspended: TypeAlias = (
 
 # What lies between the line that waits and the loop, and is not what the reader is looking for.
 MACHINERY = {"anyio", "asyncio", "contextlib", "interloop", "outcome", "trio", "trio_asyncio"}
+COORDINATION = {"interloop._channel", "interloop._sync"}
 # What the interpreter wraps a coroutine in, without an attribute that leads to it.
 WRAPPERS = {"async_generator_asend", "async_generator_athrow", "coroutine_wrapper"}
 
@@ -26,11 +29,19 @@ class Deadlock(RuntimeError):
 
 def deadlock_of(waiting: Iterable[tuple[str, object]]) -> Deadlock:
     """The error for tasks that wait for ever, each given by its name and its coroutine."""
-    lines = [f"task {name!r} waits at {where(coro)}" for name, coro in waiting]
+    lines = [f"task {name!r} waits {_for_what(coro)}at {where(coro)}" for name, coro in waiting]
     return Deadlock(
         "nothing can happen any more: no task can run, no timer is left, and no thread, no I/O and no signal "
         "is known of that could wake one\n  " + "\n  ".join(sorted(lines))
     )
+
+
+def _for_what(coro: object) -> str:
+    """The lock, the channel or the like that it waits for, whose `repr` says who holds it (S9)."""
+    for frame in _frames(coro):
+        if frame.f_globals.get("__name__") in COORDINATION:
+            return f"for {safe_repr(frame.f_locals['self'])} "
+    return ""
 
 
 def where(coro: object) -> str:
