@@ -51,7 +51,8 @@ def lowest(session: nox.Session) -> None:
     constraints.write_text("\n".join(bound.replace(">=", "==") for bound in sorted(bounds)), "utf-8")
     session.install("-c", str(constraints), ".[conformance,trio]", *group("tests"))
     # random programs and benchmarks: for our own code, which is the same with every version of the hosts
-    run_tests(session, "--ignore=tests/model", "--ignore=tests/test_benchmarks.py")
+    ours = ("model", "coordination", "test_benchmarks.py")
+    run_tests(session, *(f"--ignore=tests/{name}" for name in ours))
 
 
 @nox.session(python=ALL_HOSTS)
@@ -73,6 +74,13 @@ def handover(session: nox.Session) -> None:
     """Random givers, receivers and cancellations lose no item: `-- --rounds 10000 --seed 1`."""
     session.install(".[trio]", *group("tests"))
     session.run("python", "-m", "handover.bulk", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(python=PYTHONS)
+def coordination(session: nox.Session) -> None:
+    """Random programs over locks, channels and the like, as `model`: `-- --programs 100000 --seed 1`."""
+    session.install(".[trio]", *group("tests"))
+    session.run("python", "-m", "coordination.bulk", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session(python=CPYTHONS)

@@ -9,10 +9,19 @@ from typing import Any
 import pytest
 
 from interloop import (
+    Condition,
+    EndOfChannel,
+    Event,
+    Limiter,
+    Lock,
+    ReceiveChannel,
+    Semaphore,
+    SendChannel,
     TaskCancelled,
     TaskFailed,
     TaskStatus,
     as_completed,
+    channel,
     checkpoint,
     current_time,
     deadline,
@@ -29,6 +38,7 @@ from interloop.testing import explore_cancellation, wait_all_tasks_blocked
 pytest.importorskip("trio")
 
 opened: list[object] = []  # what is held, and must have been given back whatever was cancelled
+losses: list[Callable[[], object]] = []  # each returns what is missing in the end, or in excess
 
 
 @asynccontextmanager
@@ -238,6 +248,101 @@ async def waiting_for_all() -> None:
         await wait_all_tasks_blocked()
 
 
+# Chapter S: two that want it, and whatever is cancelled, it is free in the end
+
+
+async def use(thing: Lock | Semaphore | Limiter | Condition) -> None:
+    async with thing:
+        await sleep(1)
+
+
+async def sharing(thing: Lock | Semaphore | Limiter | Condition) -> None:
+    losses.append(lambda: thing if thing.locked() else None)
+    async with task_group() as tg:
+        for _ in range(3):
+            tg.create_task(use(thing))
+
+
+async def sharing_a_lock() -> None:
+    await sharing(Lock())
+
+
+async def sharing_a_semaphore() -> None:
+    await sharing(Semaphore(1))
+
+
+async def sharing_a_limiter() -> None:
+    await sharing(Limiter(1))
+
+
+async def waiting_for_an_event() -> None:
+    event = Event()
+    losses.append(lambda: event if "waiting" in repr(event) else None)
+    async with task_group() as tg:
+        for _ in range(2):
+            tg.create_task(event.wait())
+        await sleep(1)
+        event.set()
+
+
+async def waiting_for_a_notification() -> None:
+    condition = Condition()
+    losses.append(lambda: condition if "unlocked]" not in repr(condition) else None)
+
+    async def wait() -> None:
+        async with condition:
+            await condition.wait()
+            await sleep(1)
+
+    async with task_group() as tg:
+        for _ in range(3):
+            tg.create_task(wait())
+        await sleep(1)
+        async with condition:
+            condition.notify(2)
+            await sleep(1)
+            condition.notify_all()
+
+
+async def handing_items_over(capacity: int) -> None:
+    sender, receiver = channel[int](capacity)
+    sent: list[int] = []
+    received: list[int] = []
+
+    async def send(end: SendChannel[int], items: range) -> None:
+        with end:
+            for item in items:
+                await end.send(item)
+                sent.append(item)
+
+    async def receive(end: ReceiveChannel[int]) -> None:
+        async for item in end:
+            received.append(item)
+            await sleep(1)
+
+    def lost() -> object:
+        with receiver:
+            with suppress(EndOfChannel):
+                while True:
+                    received.append(receiver.receive_nowait())
+        return sorted(sent) != sorted(received) and (sent, received)
+
+    losses.append(lost)
+    async with task_group() as tg:
+        for end, items in ((sender, range(3)), (sender.clone(), range(3, 6))):
+            tg.create_task(send(end, items))
+        for _ in range(2):
+            tg.create_task(receive(receiver))
+
+
+async def handing_items_over_without_a_buffer() -> None:
+    await handing_items_over(0)
+
+
+async def handing_items_over_through_a_buffer() -> None:
+    await handing_items_over(2)
+
+
 @pytest.mark.parametrize("host", ["asyncio", "trio"])
 @pytest.mark.parametrize(
     "function",
@@ -266,9 +371,23 @@ async def waiting_for_all() -> None:
         as_they_complete,
         leaving_before_all_have_completed,
         waiting_for_all,
+        sharing_a_lock,
+        sharing_a_semaphore,
+        sharing_a_limiter,
+        waiting_for_an_event,
+        waiting_for_a_notification,
+        handing_items_over_without_a_buffer,
+        handing_items_over_through_a_buffer,
     ],
     ids=lambda function: function.__name__,
 )
 def test_a_function_that_awaits(function: Callable[[], Awaitable[None]], host: str) -> None:
     opened.clear()
-    assert explore_cancellation(function, host=host, check=lambda: opened == []) > 0
+    losses.clear()
+
+    def check() -> None:
+        assert opened == []
+        assert [lost for loss in losses if (lost := loss())] == []
+        losses.clear()
+
+    assert explore_cancellation(function, host=host, check=check) > 0
