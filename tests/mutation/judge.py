@@ -240,21 +240,25 @@ def _put_into(module: ModuleType, mutant: Mutant) -> None:
 def _find(module: ModuleType, function: str) -> FunctionType:
     found: Any = module
     for name in function.split("."):
-        found = vars(found)[name]
-    return found.fget if isinstance(found, property) else found
+        found = found.fset if isinstance(found, property) else vars(found)[name]
+    found = found.fget if isinstance(found, property) else found
+    return getattr(found, "__func__", found)  # type: ignore[no-any-return]
 
 
-def _functions(namespace: Any, prefix: str = "") -> Iterator[tuple[str, CodeType]]:
-    for name, value in list(vars(namespace).items()):
-        value = value.fget if isinstance(value, property) else value
-        if isinstance(value, FunctionType):
-            yield prefix + name, value.__code__
-        elif (
-            isinstance(value, type)
-            and isinstance(namespace, ModuleType)
-            and value.__module__ == namespace.__name__
-        ):
-            yield from _functions(value, f"{name}.")
+def _functions(module: ModuleType) -> Iterator[tuple[str, CodeType]]:
+    """Those written in the module; public classes say that they are of another one."""
+    for name, value in list(vars(module).items()):
+        members = (
+            {f"{name}.{member}": it for member, it in vars(value).items()} if isinstance(value, type) else {}
+        )
+        for path, member in {name: value, **members}.items():
+            parts = {path: member}
+            if isinstance(member, property):
+                parts = {path: member.fget, f"{path}.fset": member.fset}
+            for part, function in parts.items():
+                function = getattr(function, "__func__", function)  # of a static method: __new__
+                if isinstance(function, FunctionType) and function.__code__.co_filename == module.__file__:
+                    yield part, function.__code__
 
 
 def _forked(jobs: Iterator[tuple[Any, Callable[[], Any]]]) -> Iterator[tuple[Any, Any]]:

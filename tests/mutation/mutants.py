@@ -108,7 +108,8 @@ def _functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]
             ):
                 yield from _functions(node, f"{prefix}{node.name}.")
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_only_declared(node):
-            yield prefix + node.name, node
+            sets = any(ast.unparse(decorator).endswith(".setter") for decorator in node.decorator_list)
+            yield prefix + node.name + (".fset" if sets else ""), node
 
 
 def _is_only_declared(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
