@@ -35,9 +35,10 @@ from interloop.testing import HOSTS, CancellationFailure, run  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
+HOWTO = ROOT / "docs" / "howto"
 PAGES = {
     path.relative_to(ROOT).as_posix(): list(Document.parse(str(path), CodeBlockParser("python")).examples())
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(HOWTO.glob("*.md"))]
 }
 
 Run: TypeAlias = Callable[[Callable[[], Any]], None]
@@ -111,6 +112,17 @@ def test_the_bug_in_the_pool_is_found(host: str, namespace_after: NamespaceAfter
         repr(host), "'asyncio'"
     )
     assert message.partition("\n")[2] in (ROOT / page).read_text()
+
+
+@pytest.mark.parametrize("run_main", [run_on_asyncio, run_on_trio])
+@pytest.mark.parametrize("page", sorted(HOWTO.glob("*.md")), ids=lambda page: page.stem)
+def test_the_program_of_a_howto_prints_what_the_page_shows(
+    page: Path, run_main: Run, namespace_after: NamespaceAfter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_main(namespace_after(page.relative_to(ROOT).as_posix(), 1)["main"])
+    [shown] = re.findall(r"^```text\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    # which of several tasks is first at one time is up to trio
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(shown.splitlines())
 
 
 def test_the_readme_shows_the_function_of_the_demo() -> None:
