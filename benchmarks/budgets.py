@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .growth import Curve
+from .growth import CANCELLED_TASKS, CANCELLED_WAITER, Curve
 from .imports import BASELINE
 from .operations import (
     AS_COMPLETED,
@@ -15,12 +15,24 @@ from .operations import (
     DEADLINE,
     FIRES,
     GATHER,
+    HAND_OVER,
+    ITEM,
+    ITEM_IN_TIME,
     PLAIN_DEADLINE,
+    SET_EVENT,
     SPAWN_DROPPED,
     SPAWN_KEPT,
+    UNCONTENDED,
 )
 from .results import Results
 
+_COORDINATION = {
+    **{title: {"native": 1.0} for titles in UNCONTENDED.values() for title in titles},
+    SET_EVENT: {"native": 1.0},
+    **{title: {"native": 1.2} for title in HAND_OVER.values()},
+    # of items per second at least 0.9 and twice as many
+    **{title: {"native": 1 / 0.9, "anyio": 1 / 2} for title in (*ITEM.values(), *ITEM_IN_TIME.values())},
+}
 _ON_ASYNCIO = {
     SPAWN_KEPT: {"native": 1.10, "anyio": 0.25},
     DEADLINE: {"native": 0.70, "anyio": 0.25},
@@ -31,6 +43,7 @@ _ON_ASYNCIO = {
     AWAIT: {"native": 1.40},
     GATHER: {"native": 1.15},
     AS_COMPLETED: {"native": 1.30},
+    **_COORDINATION,
 }
 
 RATIOS: dict[str, dict[str, dict[str, float]]] = {
@@ -40,6 +53,7 @@ RATIOS: dict[str, dict[str, dict[str, float]]] = {
         SPAWN_KEPT: {"native": 2.1, "anyio": 0.6},
         SPAWN_DROPPED: {"native": 1.25, "anyio": 0.6},
         DEADLINE: {"native": 0.95},
+        **_COORDINATION,
     },
 }
 """By loop, operation and peer: the highest ratio of interloop's time to the peer's."""
@@ -48,6 +62,7 @@ IMPORT_SECONDS = 0.005
 CHILD_BYTES = 200
 SAME_ORDER = 10  # times as many loop iterations as native
 LINEAR = 1.1  # the highest exponent that passes for linear
+NOT_LINEAR = 0.5  # and for not even that
 FLAT = 0.01  # of the memory blocks that there were
 
 
@@ -70,15 +85,11 @@ def verdicts(results: Results) -> Iterator[Verdict]:
             for against, limit in limits.items():
                 yield _ratio(results, loop, title, against, limit)
     yield _idle(results)
-    yield Verdict(
-        "`Lock`, `Semaphore`, set `Event`, uncontended", "", "native", "≤ 1.1", "not built yet", None
-    )
-    yield Verdict("channel, items per second", "", "anyio", "≥ 1.5", "not built yet", None)
     yield _import(results)
     yield _memory(results)
     for curve in results.curves:
-        if curve.peer == "interloop" and curve.unit == "s" and curve.title != "cancelled tasks":
-            yield _linear(curve)
+        if curve.peer == "interloop" and curve.unit == "s" and curve.title != CANCELLED_TASKS:
+            yield _exponent(curve)
     yield from _flat(results)
 
 
@@ -123,16 +134,19 @@ def _memory(results: Results) -> Verdict:
     return Verdict(what, "asyncio", "native", budget, f"{more:+.0f} bytes", more <= CHILD_BYTES)
 
 
-def _linear(curve: Curve) -> Verdict:
+def _exponent(curve: Curve) -> Verdict:
     what = f"time for {max(curve.values):,} {curve.title}"
+    budget, highest = (
+        ("not linear", NOT_LINEAR) if curve.title in CANCELLED_WAITER.values() else ("linear", LINEAR)
+    )
     if curve.exponent is None:
-        return Verdict(what, curve.loop, "", "linear", None, None)
-    return Verdict(what, curve.loop, "", "linear", f"exponent {curve.exponent:.2f}", curve.exponent <= LINEAR)
+        return Verdict(what, curve.loop, "", budget, None, None)
+    return Verdict(what, curve.loop, "", budget, f"exponent {curve.exponent:.2f}", curve.exponent <= highest)
 
 
 def _flat(results: Results) -> Iterator[Verdict]:
     for each in results.flatness:
         first, *_, last = each.blocks.items()
         grown = (last[1] - first[1]) / first[1]
-        what = f"memory after {last[0]:,} children through one group"
+        what = f"memory after {last[0]:,} {each.title}"
         yield Verdict(what, each.loop, "", "flat", f"{grown:+.2%} blocks since {first[0]:,}", grown <= FLAT)

@@ -1,4 +1,4 @@
-"""How time and memory grow with the number of children, open deadlines and cancelled tasks."""
+"""How time and memory grow with the number of children, deadlines, cancelled tasks, waiters and items."""
 
 from __future__ import annotations
 
@@ -13,11 +13,29 @@ from statistics import linear_regression
 from typing import Any
 
 from .loops import Loop
-from .operations import Crowd, Line, cancel, open_deadlines, others_open, spawn
+from .operations import (
+    QUEUES,
+    Crowd,
+    Line,
+    cancel,
+    cancel_in_the_middle,
+    open_deadlines,
+    others_open,
+    release_waiters,
+    send_and_receive,
+    spawn,
+    waiting,
+)
 from .peers import Peer, Stop
 
 LIBRARIES = ("interloop", "native")
 FIT_FROM = 1_000  # below, what is done once weighs as much as what is done for each
+CANCELLED = 1_000  # waiters in each round: the others take long to make, and are not in the time
+AT_ONCE = 100  # of what goes through one and the same thing
+
+# the titles of those with a budget of their own, or none
+CANCELLED_TASKS = "cancelled tasks"
+CANCELLED_WAITER = {at: f"waiters at {at}, of which the middle one is cancelled" for at in QUEUES}
 
 
 @dataclass(frozen=True)
@@ -44,9 +62,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Flatness:
-    """How many blocks of memory were allocated when a group had spawned and finished so many children."""
+    """How many blocks of memory were allocated when so many had gone through one and the same thing."""
 
     loop: str
+    title: str
     peer: str
     blocks: dict[int, int]
 
@@ -56,19 +75,26 @@ def sizes(smallest: int, largest: int) -> list[int]:
 
 
 def timed_curves(
-    largest_group: int, largest_crowd: int, largest_tree: int
+    largest_group: int, largest_crowd: int, largest_tree: int, largest_flow: int
 ) -> Iterator[tuple[str, dict[int, Line]]]:
     """What is timed at each size, in paired rounds like the operations."""
 
-    def lines(largest: int, operation: Callable[[int], Any]) -> dict[int, Line]:
+    def lines(
+        largest: int, operation: Callable[[int], Any], smallest: int = 1, count: int = 1
+    ) -> dict[int, Line]:
         return {
-            size: Line(f"{size:,}", operation(size), count=1 if size >= FIT_FROM else None)
-            for size in sizes(1, largest)
+            size: Line(f"{size:,}", operation(size), count=count if size >= FIT_FROM else None)
+            for size in sizes(smallest, largest)
         }
 
     yield "children of a group", lines(largest_group, lambda size: partial(spawn, size, True))
     yield "open deadlines", lines(largest_crowd, lambda size: partial(open_deadlines, size))
-    yield "cancelled tasks", lines(largest_tree, lambda size: partial(cancel, size, 1))
+    yield CANCELLED_TASKS, lines(largest_tree, lambda size: partial(cancel, size, 1))
+    yield "items through a channel", lines(largest_flow, lambda size: partial(send_and_receive, size, 100))
+    for at in QUEUES:
+        yield f"waiters at {at}", lines(largest_crowd, partial(partial, release_waiters, at))
+    for at, title in CANCELLED_WAITER.items():
+        yield title, lines(largest_crowd, partial(partial, cancel_in_the_middle, at), FIT_FROM, CANCELLED)
 
 
 def memory_of_children(loop: Loop, peer: Peer, children: int) -> int:
@@ -107,6 +133,17 @@ def memory_of_deadlines(loop: Loop, peer: Peer, deadlines: int) -> int:
     return _tracing(loop, main)
 
 
+def memory_of_waiters(loop: Loop, peer: Peer, waiters: int) -> int:
+    """The bytes that so many tasks take that wait for a lock; the tasks are the loop's own."""
+
+    async def main() -> int:
+        before = _traced()
+        async with waiting("a lock", waiters, peer, loop):
+            return _traced() - before
+
+    return _tracing(loop, main)
+
+
 def _traced() -> int:
     gc.collect()
     return tracemalloc.get_traced_memory()[0]
@@ -126,26 +163,82 @@ def _tracing(loop: Loop, measure: Callable[[], Coroutine[Any, Any, int]]) -> int
     return answers[0]
 
 
-def flatness(loop: Loop, name: str, peer: Peer, children: int) -> Flatness:
+def flatness_of_children(loop: Loop, peer: Peer, children: int) -> dict[int, int]:
     """Spawn and finish so many in one group, a hundred at a time (G11)."""
-    blocks: dict[int, int] = {}
-    at_once = 100
+    blocks = _Blocks(children)
 
     async def child(crowd: Crowd) -> None:
         crowd.one_waits()
 
     async def main() -> None:
         async with peer.group() as tg:
-            for finished in range(at_once, children + 1, at_once):
-                crowd = Crowd(at_once, loop)
-                for _ in range(at_once):
+            for finished in range(AT_ONCE, children + 1, AT_ONCE):
+                crowd = Crowd(AT_ONCE, loop)
+                for _ in range(AT_ONCE):
                     peer.spawn(tg, child, crowd)
                 await crowd.complete()
                 await loop.checkpoint()
-                if finished in marks:
-                    gc.collect()
-                    blocks[finished] = sys.getallocatedblocks()
+                blocks.count_at(finished)
 
-    marks = sizes(FIT_FROM, children)
     loop.run(main)
-    return Flatness(loop.name, name, blocks)
+    return blocks.counted
+
+
+def flatness_of_waiters(loop: Loop, peer: Peer, waiters: int) -> dict[int, int]:
+    """Let so many wait for one lock, a hundred at a time."""
+    blocks = _Blocks(waiters)
+
+    async def main() -> None:
+        assert peer.lock is not None
+        lock = peer.lock()
+
+        async def one(crowd: Crowd) -> None:
+            crowd.one_waits()
+            async with lock:
+                pass
+
+        for finished in range(AT_ONCE, waiters + 1, AT_ONCE):
+            crowd = Crowd(AT_ONCE, loop)
+            async with loop.native_group() as spawn_native, lock:
+                for _ in range(AT_ONCE):
+                    spawn_native(one, crowd)
+                await crowd.complete()
+            blocks.count_at(finished)
+
+    loop.run(main)
+    return blocks.counted
+
+
+def flatness_of_items(loop: Loop, peer: Peer, items: int) -> dict[int, int]:
+    """Send so many through one channel."""
+    blocks = _Blocks(items)
+
+    async def main() -> None:
+        assert peer.channel is not None
+        with peer.channel(AT_ONCE) as (send, receive):
+
+            async def produce() -> None:
+                for _ in range(items):
+                    await send(None)
+
+            async with loop.native_group() as spawn_native:
+                spawn_native(produce)
+                for received in range(1, items + 1):
+                    await receive()
+                    blocks.count_at(received)
+
+    loop.run(main)
+    return blocks.counted
+
+
+class _Blocks:
+    """The blocks of memory that are allocated at certain points of the way to `last`."""
+
+    def __init__(self, last: int) -> None:
+        self.counted: dict[int, int] = {}
+        self._marks = sizes(FIT_FROM, last)
+
+    def count_at(self, point: int) -> None:
+        if point in self._marks:
+            gc.collect()
+            self.counted[point] = sys.getallocatedblocks()

@@ -26,6 +26,7 @@ class Loop:
         sleep_forever: waits until cancelled.
         event: makes an event.
         native_group: opens the loop's own task group, and gives what spawns in it.
+        spawn_to_cancel: spawns by the latter, and gives what cancels that task alone.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Loop:
     sleep_forever: Callable[[], Awaitable[object]]
     event: Callable[[], Any]
     native_group: Callable[[], AbstractAsyncContextManager[Spawn]]
+    spawn_to_cancel: Callable[[Spawn, Main], Callable[[], object]]
 
 
 def installed_loops() -> dict[str, Loop]:
@@ -48,8 +50,19 @@ def installed_loops() -> dict[str, Loop]:
 
 
 def _asyncio(name: str, run: Callable[[Main], None]) -> Loop:
+    def spawn_to_cancel(spawn: Spawn, fn: Main) -> Callable[[], object]:
+        task: Any = spawn(fn)
+        return task.cancel  # type: ignore[no-any-return]
+
     return Loop(
-        name, "asyncio", run, lambda: asyncio.sleep(0), _wait_for_nothing, asyncio.Event, _asyncio_group
+        name,
+        "asyncio",
+        run,
+        lambda: asyncio.sleep(0),
+        _wait_for_nothing,
+        asyncio.Event,
+        _asyncio_group,
+        spawn_to_cancel,
     )
 
 
@@ -82,4 +95,23 @@ def _trio() -> Loop:
         async with trio.open_nursery() as nursery:
             yield nursery.start_soon
 
-    return Loop("trio", "trio", trio.run, trio.lowlevel.checkpoint, trio.sleep_forever, trio.Event, group)
+    def spawn_to_cancel(spawn: Spawn, fn: Main) -> Callable[[], object]:
+        scope = trio.CancelScope()
+
+        async def inside() -> None:
+            with scope:
+                await fn()
+
+        spawn(inside)
+        return scope.cancel
+
+    return Loop(
+        "trio",
+        "trio",
+        trio.run,
+        trio.lowlevel.checkpoint,
+        trio.sleep_forever,
+        trio.Event,
+        group,
+        spawn_to_cancel,
+    )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeAlias
 
 from .loops import Loop
 from .measure import Round
-from .peers import Coro, Peer, Stop
+from .peers import Coro, Peer, Stop, Wait
 
 MINUTE = 60.0
 HOUR = 3_600.0
@@ -28,6 +28,15 @@ CANCEL = "cancel a group of 1,000 tasks, flat"
 CANCEL_MANY = "cancel a group of 100,000 tasks, flat"
 GATHER = "gather 10"
 AS_COMPLETED = "as_completed 10"
+UNCONTENDED = {
+    "lock": ("lock", "lock, by its methods"),
+    "semaphore": ("semaphore", "semaphore, by its methods"),
+    "limiter": ("limiter", "limiter, by its methods"),
+}
+SET_EVENT = "wait for a set event"
+HAND_OVER = {tasks: f"hand a lock over, {tasks} tasks" for tasks in (2, 10, 100)}
+ITEM = {0: "item, rendezvous", 1: "item, capacity 1", 100: "item, capacity 100"}
+ITEM_IN_TIME = {capacity: f"{ITEM[capacity]}, received under a deadline" for capacity in (0, 100)}
 
 Operation: TypeAlias = Callable[[Peer, Loop], Round | None]
 """What one repetition is for that peer on that loop; `None` if the peer cannot do it."""
@@ -58,6 +67,16 @@ class Line:
 
 def lines(loop: Loop) -> Iterator[Line]:
     """All that is measured on `loop`, in the order of the table."""
+    for line in _structure(loop):
+        yield replace(line, operation=partial(_if_structured, line.operation))
+    yield from _coordination(loop)
+
+
+def _if_structured(operation: Operation, peer: Peer, loop: Loop) -> Round | None:
+    return operation(peer, loop) if peer.structured else None
+
+
+def _structure(loop: Loop) -> Iterator[Line]:
     by_async_with = loop.backend == "asyncio"
 
     for children in (1, 100, 100_000):
@@ -114,6 +133,21 @@ def lines(loop: Loop) -> Iterator[Line]:
         "first of 3", partial(pattern, "first", lambda: [nothing(), wait_forever(loop), wait_forever(loop)])
     )
     yield Line(AS_COMPLETED, partial(pattern, "as_completed", lambda: [nothing() for _ in range(10)]))
+
+
+def _coordination(loop: Loop) -> Iterator[Line]:
+    by_async_with = loop.backend == "asyncio"
+
+    for name, (title, title_by_methods) in UNCONTENDED.items():
+        yield Line(title, partial(uncontended, name, False))
+        yield Line(title_by_methods, partial(uncontended, name, True))
+    yield Line(SET_EVENT, wait_for_set_event)
+    for tasks, title in HAND_OVER.items():
+        yield Line(title, partial(hand_over, tasks), per=tasks)
+    for capacity, title in ITEM.items():
+        yield Line(title, partial(send_and_receive, 1, capacity))
+    for capacity, title in ITEM_IN_TIME.items():
+        yield Line(title, partial(receive_in_time, capacity, by_async_with))
 
 
 def _once_if_many(things: int) -> int | None:
@@ -414,3 +448,213 @@ def pattern(name: str, coros: Callable[[], list[Coro]], peer: Peer, loop: Loop) 
             await function(coros())
 
     return timed(repeat, loop)
+
+
+def uncontended(name: str, by_methods: bool, peer: Peer, loop: Loop) -> Round | None:
+    """Acquire and release, by `async with` if not by the methods."""
+    make = getattr(peer, name)
+    if make is None:
+        return None
+
+    async def enter(count: int) -> None:
+        lock = make()
+        for _ in range(count):
+            async with lock:
+                pass
+
+    async def call(count: int) -> None:
+        lock = make()
+        acquire, release = getattr(lock, peer.acquire), getattr(lock, peer.release)
+        for _ in range(count):
+            await acquire()
+            release()
+
+    return timed(call if by_methods else enter, loop)
+
+
+def wait_for_set_event(peer: Peer, loop: Loop) -> Round | None:
+    make = peer.event
+    if make is None:
+        return None
+
+    async def repeat(count: int) -> None:
+        set_event, wait = make()
+        set_event()
+        for _ in range(count):
+            await wait()
+
+    return timed(repeat, loop)
+
+
+def hand_over(tasks: int, peer: Peer, loop: Loop) -> Round | None:
+    """From the first release, when all wait for the lock, to the last; in between all but the owner wait."""
+    make = peer.lock
+    if make is None:
+        return None
+
+    async def one_round(count: int) -> float:
+        lock = make()
+        crowd = Crowd(tasks, loop)
+
+        async def take_turns() -> None:
+            crowd.one_waits()
+            for _ in range(count):
+                async with lock:
+                    pass
+
+        async with loop.native_group() as spawn_native, lock:
+            for _ in range(tasks):
+                spawn_native(take_turns)
+            await crowd.complete()
+            began = perf_counter()
+        return perf_counter() - began
+
+    return one_round
+
+
+def send_and_receive(items: int, capacity: int, peer: Peer, loop: Loop) -> Round | None:
+    """A repetition sends so many items to a task that receives them; all go through one channel."""
+
+    async def consume(items: int, receive: Wait) -> None:
+        for _ in range(items):
+            await receive()
+
+    return _through_channel(items, capacity, consume, peer, loop)
+
+
+def receive_in_time(capacity: int, asynchronous: bool, peer: Peer, loop: Loop) -> Round | None:
+    """The same, with a deadline around each `receive()`."""
+    opened = peer.move_on
+    if opened is None:
+        return None
+
+    async def consume(items: int, receive: Wait) -> None:
+        for _ in range(items):
+            with opened(MINUTE):
+                await receive()
+
+    async def consume_async(items: int, receive: Wait) -> None:
+        for _ in range(items):
+            async with opened(MINUTE):
+                await receive()
+
+    by_async_with = _by_async_with(peer, asynchronous)
+    return _through_channel(1, capacity, consume_async if by_async_with else consume, peer, loop)
+
+
+def _through_channel(
+    items: int, capacity: int, consume: Callable[[int, Wait], Coro], peer: Peer, loop: Loop
+) -> Round | None:
+    make = peer.channel
+    if make is None:
+        return None
+
+    async def repeat(count: int) -> None:
+        with make(capacity) as (send, receive):
+
+            async def produce() -> None:
+                for _ in range(count * items):
+                    await send(None)
+
+            async with loop.native_group() as spawn_native:
+                spawn_native(produce)
+                await consume(count * items, receive)
+
+    return timed(repeat, loop)
+
+
+@asynccontextmanager
+async def _at_lock(_: int, peer: Peer) -> AsyncGenerator[Wait]:
+    assert peer.lock is not None
+    lock = peer.lock()
+
+    async def wait() -> None:
+        async with lock:
+            pass
+
+    async with lock:
+        yield wait
+
+
+@asynccontextmanager
+async def _at_event(_: int, peer: Peer) -> AsyncGenerator[Wait]:
+    assert peer.event is not None
+    set_event, wait = peer.event()
+    yield wait
+    set_event()
+
+
+@asynccontextmanager
+async def _at_channel(waiters: int, peer: Peer) -> AsyncGenerator[Wait]:
+    assert peer.channel is not None
+    with peer.channel(1) as (send, receive):
+        yield receive
+        for _ in range(waiters):
+            await send(None)
+
+
+QUEUES: dict[str, Callable[[int, Peer], AbstractAsyncContextManager[Wait]]] = {
+    "a lock": _at_lock,
+    "an event": _at_event,
+    "a channel": _at_channel,
+}
+"""Where tasks wait in a queue: each gives what waits there, and at the end lets so many go on."""
+
+
+def release_waiters(at: str, waiters: int, peer: Peer, loop: Loop) -> Round | None:
+    """So many tasks come, wait, all at a time, and go on; the tasks are the loop's own."""
+
+    async def repeat(count: int) -> None:
+        for _ in range(count):
+            async with waiting(at, waiters, peer, loop):
+                pass
+
+    return timed(repeat, loop)
+
+
+@asynccontextmanager
+async def waiting(at: str, waiters: int, peer: Peer, loop: Loop) -> AsyncGenerator[None]:
+    """So many tasks wait during the block."""
+    crowd = Crowd(waiters, loop)
+    async with loop.native_group() as spawn_native, QUEUES[at](waiters, peer) as wait:
+
+        async def one() -> None:
+            crowd.one_waits()
+            await wait()
+
+        for _ in range(waiters):
+            spawn_native(one)
+        await crowd.complete()
+        yield
+
+
+def cancel_in_the_middle(at: str, waiters: int, peer: Peer, loop: Loop) -> Round | None:
+    """A repetition cancels one task that waits, with half of `waiters` before it and half behind."""
+
+    async def one_round(count: int) -> float:
+        crowd, gone = Crowd(waiters + count, loop), Crowd(count, loop)
+        async with loop.native_group() as spawn_native, QUEUES[at](waiters, peer) as wait:
+
+            async def one() -> None:
+                crowd.one_waits()
+                await wait()
+
+            async def in_the_middle() -> None:
+                try:
+                    await one()
+                finally:
+                    gone.one_waits()
+
+            for _ in range(waiters // 2):
+                spawn_native(one)
+            cancellations = [loop.spawn_to_cancel(spawn_native, in_the_middle) for _ in range(count)]
+            for _ in range(waiters - waiters // 2):
+                spawn_native(one)
+            await crowd.complete()
+            began = perf_counter()
+            for cancel_one in cancellations:
+                cancel_one()
+            await gone.complete()
+            return perf_counter() - began
+
+    return one_round

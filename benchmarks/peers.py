@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from importlib import import_module
+from typing import Any, TypeAlias
 
 import interloop
 
 Coro = Coroutine[Any, Any, Any]
+Setter: TypeAlias = Callable[[], object]
+Wait: TypeAlias = Callable[[], Awaitable[object]]
+Send: TypeAlias = Callable[[Any], Awaitable[object]]
 
 
 class Stop(Exception):
@@ -26,6 +31,7 @@ class Peer:
     """How a library says what is measured.
 
     Attributes:
+        structured: it has task groups and deadlines of its own; else these are the loop's.
         group: opens a task group.
         spawns_functions: children are made by `start_soon(fn)`, not by `create_task(fn())`.
         returns_handles: spawning gives something that knows the outcome.
@@ -38,8 +44,14 @@ class Peer:
         reschedules: a deadline is moved by `reschedule(when)`, not by its attribute `deadline`.
         shield: shields a coroutine object, or
         shield_scope: opens a block that is shielded.
+        move_on: opens a deadline that raises nothing, if there is one.
+        lock, semaphore, limiter: make one that one task at a time can have.
+        acquire, release: how the methods of these three are called; the first is awaited.
+        event: makes one, and gives what sets it and what waits for it.
+        channel: opens one of that capacity, or the smallest there is, and gives what sends and what receives.
     """
 
+    structured: bool = True
     group: Callable[[], Any]
     spawns_functions: bool = False
     returns_handles: bool = True
@@ -57,6 +69,14 @@ class Peer:
     gather: Callable[[Sequence[Coro]], Awaitable[object]] | None = None
     first: Callable[[Sequence[Coro]], Awaitable[object]] | None = None
     as_completed: Callable[[Sequence[Coro]], Awaitable[object]] | None = None
+    move_on: Callable[[float], Any] | None = None
+    lock: Callable[[], Any] | None = None
+    semaphore: Callable[[], Any] | None = None
+    limiter: Callable[[], Any] | None = None
+    acquire: str = "acquire"
+    release: str = "release"
+    event: Callable[[], tuple[Setter, Wait]] | None = None
+    channel: Callable[[int], AbstractContextManager[tuple[Send, Wait]]] | None = None
 
     def spawn(self, group: Any, fn: Callable[..., Coro], *args: object) -> object:
         """Spawn `fn(*args)`, for what is not measured."""
@@ -76,6 +96,16 @@ class Peer:
 
 
 def _interloop() -> Peer:
+    def event() -> tuple[Setter, Wait]:
+        event = interloop.Event()
+        return event.set, event.wait
+
+    @contextmanager
+    def channel(capacity: int) -> Generator[tuple[Send, Wait]]:
+        sender, receiver = interloop.channel[Any](capacity)
+        with sender, receiver:
+            yield sender.send, receiver.receive
+
     async def as_completed(coros: Sequence[Coro]) -> None:
         async with interloop.as_completed(coros) as results:
             async for _ in results:
@@ -93,10 +123,24 @@ def _interloop() -> Peer:
         gather=lambda coros: interloop.gather(*coros),
         first=lambda coros: interloop.first(*coros),
         as_completed=as_completed,
+        move_on=partial(interloop.deadline, suppress=True),
+        lock=interloop.Lock,
+        semaphore=partial(interloop.Semaphore, 1),
+        limiter=partial(interloop.Limiter, 1),
+        event=event,
+        channel=channel,
     )
 
 
 def _asyncio() -> Peer:
+    def event() -> tuple[Setter, Wait]:
+        event = asyncio.Event()
+        return event.set, event.wait
+
+    def channel(capacity: int) -> AbstractContextManager[tuple[Send, Wait]]:
+        queue = asyncio.Queue[Any](max(1, capacity))  # 0 would be no limit
+        return nullcontext((queue.put, queue.get))
+
     async def first(coros: Sequence[Coro]) -> object:
         tasks = [asyncio.create_task(coro) for coro in coros]
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -120,11 +164,27 @@ def _asyncio() -> Peer:
         gather=lambda coros: asyncio.gather(*coros),
         first=first,
         as_completed=as_completed,
+        move_on=asyncio.timeout,
+        lock=asyncio.Lock,
+        semaphore=partial(asyncio.Semaphore, 1),
+        limiter=partial(asyncio.Semaphore, 1),  # it has no limiter
+        event=event,
+        channel=channel,
     )
 
 
 def _trio() -> Peer:
     import trio
+
+    def event() -> tuple[Setter, Wait]:
+        event = trio.Event()
+        return event.set, event.wait
+
+    @contextmanager
+    def channel(capacity: int) -> Generator[tuple[Send, Wait]]:
+        sender, receiver = trio.open_memory_channel[Any](capacity)
+        with sender, receiver:
+            yield sender.send, receiver.receive
 
     async def gather(coros: Sequence[Coro]) -> list[object]:
         results: list[object] = [None] * len(coros)
@@ -178,11 +238,27 @@ def _trio() -> Peer:
         gather=gather,
         first=first,
         as_completed=as_completed,
+        move_on=trio.move_on_after,
+        lock=trio.Lock,
+        semaphore=partial(trio.Semaphore, 1),
+        limiter=partial(trio.CapacityLimiter, 1),
+        event=event,
+        channel=channel,
     )
 
 
 def _anyio() -> Peer:
     import anyio
+
+    def event() -> tuple[Setter, Wait]:
+        event = anyio.Event()
+        return event.set, event.wait
+
+    @contextmanager
+    def channel(capacity: int) -> Generator[tuple[Send, Wait]]:
+        sender, receiver = anyio.create_memory_object_stream[Any](capacity)
+        with sender, receiver:
+            yield sender.send, receiver.receive
 
     async def first(coros: Sequence[Coro]) -> object:
         async with anyio.as_completed(*coros) as finished:
@@ -206,6 +282,14 @@ def _anyio() -> Peer:
         gather=lambda coros: anyio.gather(*coros),
         first=first,
         as_completed=as_completed,
+        move_on=anyio.move_on_after,
+        # `fast_acquire`, since interloop's do not suspend either when they are free; without it each takes a
+        # turn of the loop, and that is what would be measured
+        lock=partial(anyio.Lock, fast_acquire=True),
+        semaphore=partial(anyio.Semaphore, 1, fast_acquire=True),
+        limiter=partial(anyio.CapacityLimiter, 1),  # it has no such choice
+        event=event,
+        channel=channel,
     )
     if not hasattr(anyio, "as_completed"):  # in the lowest version that interloop is tested with
         return replace(peer, gather=None, first=None, as_completed=None)
@@ -244,6 +328,31 @@ def _aiotools() -> Peer:
     )
 
 
+def _aiologic(native: Callable[[], Peer]) -> Peer:
+    # by its name, so that mypy needs no more peers than the benchmarks do
+    aiologic: Any = import_module("aiologic")
+
+    def event() -> tuple[Setter, Wait]:
+        event = aiologic.Event()
+        return event.set, lambda: event
+
+    def channel(capacity: int) -> AbstractContextManager[tuple[Send, Wait]]:
+        queue = aiologic.Queue(max(1, capacity))
+        return nullcontext((queue.async_put, queue.async_get))
+
+    return replace(
+        native(),
+        structured=False,
+        lock=aiologic.Lock,
+        semaphore=partial(aiologic.Semaphore, 1),
+        limiter=partial(aiologic.CapacityLimiter, 1),
+        acquire="async_acquire",
+        release="async_release",
+        event=event,
+        channel=channel,
+    )
+
+
 _PEERS: dict[str, dict[str, Callable[[], Peer]]] = {
     "asyncio": {
         "interloop": _interloop,
@@ -251,8 +360,14 @@ _PEERS: dict[str, dict[str, Callable[[], Peer]]] = {
         "anyio": _anyio,
         "quattro": _quattro,
         "aiotools": _aiotools,
+        "aiologic": partial(_aiologic, _asyncio),
     },
-    "trio": {"interloop": _interloop, "native": _trio, "anyio": _anyio},
+    "trio": {
+        "interloop": _interloop,
+        "native": _trio,
+        "anyio": _anyio,
+        "aiologic": partial(_aiologic, _trio),
+    },
 }
 
 

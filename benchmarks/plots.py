@@ -28,6 +28,7 @@ COLOURS = {
     "anyio": "#1c7ed6",
     "quattro": "#2b9348",
     "aiotools": "#ae3ec9",
+    "aiologic": "#e0a800",
 }
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": INK,

@@ -18,7 +18,7 @@ from .measure import Series
 from .operations import Line
 from .profile import Share
 
-PACKAGES = ("interloop", "trio", "anyio", "quattro", "aiotools", "uvloop", "sniffio")
+PACKAGES = ("interloop", "trio", "anyio", "quattro", "aiotools", "aiologic", "uvloop", "sniffio")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from functools import partial
 
 from . import end_to_end, growth, idle, imports
 from .floors import TITLES, floor_peer
-from .growth import Curve
+from .growth import Curve, Flatness
 from .loops import Loop
 from .measure import Contender, Series, collecting_by_hand, on_one_cpu, paired
 from .operations import Line, lines
@@ -29,8 +29,9 @@ class Effort:
         largest_group: how far the curve of the time for children goes.
         largest_crowd: how far that for open deadlines goes.
         largest_tree: how far that for cancelled tasks goes.
+        largest_flow: how far that for items does.
         largest_traced: how far the curves of memory go.
-        children_through: how many children go through the group that is to stay flat.
+        children_through: how many children go through the group that is to stay flat, and waiters to a lock.
         request_seconds: of each round of requests.
         request_rounds: how many of them.
         import_rounds: how often the imports are measured, all packages in turns.
@@ -43,6 +44,7 @@ class Effort:
     largest_group: int
     largest_crowd: int
     largest_tree: int
+    largest_flow: int
     largest_traced: int
     children_through: int
     request_seconds: float
@@ -59,6 +61,7 @@ EFFORTS = {
         largest_group=10_000,
         largest_crowd=10_000,
         largest_tree=10_000,
+        largest_flow=100_000,
         largest_traced=10_000,
         children_through=100_000,
         request_seconds=0.3,
@@ -73,6 +76,7 @@ EFFORTS = {
         largest_group=100_000,
         largest_crowd=100_000,
         largest_tree=10_000,
+        largest_flow=1_000_000,
         largest_traced=10_000,
         children_through=100_000,
         request_seconds=0.5,
@@ -88,6 +92,7 @@ EFFORTS = {
         largest_group=1_000_000,
         largest_crowd=100_000,
         largest_tree=100_000,
+        largest_flow=1_000_000,
         largest_traced=1_000_000,
         children_through=1_000_000,
         request_seconds=2.0,
@@ -197,23 +202,30 @@ def _growth_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step
             for name, peer in _of(("interloop", "native", "anyio"), loop).items()
         }
 
-    def flat() -> None:
-        found = growth.flatness(loop, "interloop", peers["interloop"], effort.children_through)
-        results.flatness.append(found)
+    def flat(title: str, of: Callable[[Loop, Peer, int], dict[int, int]], last: int) -> None:
+        blocks = of(loop, peers["interloop"], last)
+        results.flatness.append(Flatness(loop.name, title, "interloop", blocks))
 
     for title, by_size in growth.timed_curves(
-        effort.largest_group, effort.largest_crowd, effort.largest_tree
+        effort.largest_group, effort.largest_crowd, effort.largest_tree, effort.largest_flow
     ):
         for size, line in by_size.items():
             yield f"{loop.name}: time, {size:,} {title}", partial(time, title, size, line)
+    traced_crowd = min(effort.largest_traced, effort.largest_crowd)
     for title, of, largest in (
         ("children of a group", growth.memory_of_children, effort.largest_traced),
-        ("open deadlines", growth.memory_of_deadlines, min(effort.largest_traced, effort.largest_crowd)),
+        ("open deadlines", growth.memory_of_deadlines, traced_crowd),
+        ("waiters at a lock", growth.memory_of_waiters, traced_crowd),
     ):
         for size in growth.sizes(1, largest):
             yield f"{loop.name}: memory, {size:,} {title}", partial(memory, title, size, of)
     yield f"{loop.name}: memory of a child", child_bytes
-    yield f"{loop.name}: {effort.children_through:,} children through one group", flat
+    for title, through, last in (
+        ("children through one group", growth.flatness_of_children, effort.children_through),
+        ("waiters at one lock", growth.flatness_of_waiters, effort.children_through),
+        ("items through one channel", growth.flatness_of_items, effort.largest_flow),
+    ):
+        yield f"{loop.name}: {last:,} {title}", partial(flat, title, through, last)
 
 
 def _end_to_end_steps(results: Results, loop: Loop, effort: Effort) -> Iterator[Step]:

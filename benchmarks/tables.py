@@ -175,9 +175,16 @@ def memory_table(results: Results) -> Table:
 
 def flatness_table(results: Results) -> Table:
     marks = sorted({mark for each in results.flatness for mark in each.blocks})
-    rows = [[each.loop, *(f"{each.blocks[mark]:,}" for mark in marks)] for each in results.flatness]
-    header = ["memory blocks after", *(f"{mark:,} children" for mark in marks)]
-    return Table("Through one group", header, rows)
+    rows = [
+        [
+            each.title,
+            each.loop,
+            *(f"{each.blocks[mark]:,}" if mark in each.blocks else NONE for mark in marks),
+        ]
+        for each in results.flatness
+    ]
+    header = ["memory blocks after so many", "on", *(f"{mark:,}" for mark in marks)]
+    return Table("Through one and the same", header, rows, words=2)
 
 
 def end_to_end_table(results: Results) -> Table:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import end_to_end, floors, idle
+from benchmarks import end_to_end, floors, growth, idle
 from benchmarks.loops import Loop, installed_loops
 from benchmarks.measure import Round
 from benchmarks.operations import Line, lines
@@ -77,3 +77,18 @@ def test_requests(loop: Loop) -> None:
         result = end_to_end.EndToEnd(loop.name, name)
         end_to_end.run_once(loop, structure, seconds=0.2, result=result)
         assert result.throughput > 0
+
+
+@pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.name)
+def test_growth(loop: Loop) -> None:
+    peers = installed_peers(loop.backend)
+    for _, by_size in growth.timed_curves(10, growth.FIT_FROM, 10, growth.FIT_FROM):
+        for line in by_size.values():
+            for name in growth.LIBRARIES:
+                operation = line.operation(peers[name], loop)
+                assert operation is not None
+                loop.run(partial(repeat, operation, line.surroundings(peers[name], loop)))
+    for memory in (growth.memory_of_children, growth.memory_of_deadlines, growth.memory_of_waiters):
+        assert memory(loop, peers["interloop"], 10) > 0
+    for through in (growth.flatness_of_children, growth.flatness_of_waiters, growth.flatness_of_items):
+        assert set(through(loop, peers["interloop"], growth.FIT_FROM)) == {growth.FIT_FROM}
