@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from math import inf, nan
 from typing import Any, TypeAlias
@@ -540,8 +542,47 @@ async def test_what_is_owned_by_tasks_is_refused_in_callbacks_of_asyncio(
     async with thing:
         soon(lambda: call(thing.release))
         await settle()
-    assert len(refusals) == 1
+    soon(lambda: call(thing.acquire_nowait))
+    await settle()
+    assert len(refusals) == 2
     assert not thing.locked()
+
+
+@rule("S3", "D2", only="asyncio")
+async def test_nobody_waits_in_a_callback_of_asyncio() -> None:
+    event = Event()
+    refusals: list[str] = []
+
+    def call() -> None:
+        coro = event.wait()
+        try:
+            coro.send(None)
+        except RuntimeError as refusal:
+            refusals.append(str(refusal))
+
+    soon(call)
+    await settle()
+    assert len(refusals) == 1
+    assert "waiting" not in repr(event)
+
+
+@rule("S4", "G11", only="asyncio")
+async def test_a_native_task_whose_wait_was_cancelled_is_freed() -> None:
+    event = Event()
+    gc.collect()
+    gc.disable()
+    try:
+        task = asyncio.create_task(event.wait())
+        freed = weakref.ref(task)
+        await settle()
+        task.cancel()
+        await settle()
+        assert task.cancelled()
+        del task
+        await settle()
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 # S4: a cancelled waiter loses nothing and keeps nothing; test_handover.py has the races with our scopes
