@@ -23,14 +23,17 @@ from interloop import (
     Task,
     WouldBlock,
     checkpoint,
+    current_backend,
     deadline,
     shield,
     sleep,
     sleep_forever,
     task_group,
 )
+from interloop.abc import Waiter, backend
 from interloop.conformance import rule
 from interloop.conformance._helpers import needs_anyio, settle, skip_if_deadlocks_go_unnoticed
+from interloop.conformance.test_groups import count
 from interloop.conformance.test_handover import soon
 from interloop.testing import Deadlock, Host
 
@@ -542,9 +545,11 @@ async def test_what_is_owned_by_tasks_is_refused_in_callbacks_of_asyncio(
     async with thing:
         soon(lambda: call(thing.release))
         await settle()
-    soon(lambda: call(thing.acquire_nowait))
-    await settle()
-    assert len(refusals) == 2
+    assert len(refusals) == 1
+    if current_backend() == "asyncio":  # on trio a callback is called in a task
+        soon(lambda: call(thing.acquire_nowait))
+        await settle()
+        assert len(refusals) == 2
     assert not thing.locked()
 
 
@@ -568,21 +573,39 @@ async def test_nobody_waits_in_a_callback_of_asyncio() -> None:
 
 @rule("S4", "G11", only="asyncio")
 async def test_a_native_task_whose_wait_was_cancelled_is_freed() -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
     event = Event()
-    gc.collect()
     gc.disable()
     try:
         task = asyncio.create_task(event.wait())
-        freed = weakref.ref(task)
+        alive.add(task)
         await settle()
         task.cancel()
         await settle()
         assert task.cancelled()
         del task
         await settle()
-        assert freed() is None
+        assert count(alive) == 0
     finally:
         gc.enable()
+
+
+@rule("S4")
+async def test_a_waiter_is_woken_once() -> None:
+    waiters: list[Waiter] = []
+
+    async def wait() -> None:
+        waiters.append(backend(current_backend()).Waiter())
+        await waiters[0].park()
+
+    async with task_group() as tg:
+        task = tg.create_task(wait())
+        await settle()
+        assert not waiters[0].woken
+        assert waiters[0].wake()
+        assert waiters[0].woken
+        assert not waiters[0].wake()
+        await task
 
 
 # S4: a cancelled waiter loses nothing and keeps nothing; test_handover.py has the races with our scopes
