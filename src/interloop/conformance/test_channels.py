@@ -29,7 +29,7 @@ from interloop import (
     task_group,
 )
 from interloop.conformance import rule
-from interloop.conformance._helpers import needs_anyio, settle, skip_if_deadlocks_go_unnoticed
+from interloop.conformance._helpers import needs_anyio, settle, skip_if_deadlocks_are_not_named
 from interloop.conformance.test_coordination import (
     FOREIGN,
     Cancel,
@@ -679,7 +679,7 @@ def test_a_deadlock_names_the_end_of_a_channel(end: str, host: Host) -> None:
         with sender, receiver:
             await (sender.send(1) if end == "sender" else receiver.receive())
 
-    skip_if_deadlocks_go_unnoticed(host)
+    skip_if_deadlocks_are_not_named(host)
     with pytest.raises(Deadlock) as deadlock:
         host.run(main)
     name = "SendChannel" if end == "sender" else "ReceiveChannel"

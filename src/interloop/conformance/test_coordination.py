@@ -32,7 +32,7 @@ from interloop import (
 )
 from interloop.abc import Waiter, backend
 from interloop.conformance import rule
-from interloop.conformance._helpers import needs_anyio, settle, skip_if_deadlocks_go_unnoticed
+from interloop.conformance._helpers import needs_anyio, settle, skip_if_deadlocks_are_not_named
 from interloop.conformance.test_groups import count
 from interloop.conformance.test_handover import soon
 from interloop.testing import Deadlock, Host
@@ -1212,7 +1212,7 @@ def test_a_deadlock_names_what_is_waited_for_and_who_holds_it(what: str, host: H
             await settle()
             tg.create_task(waiter(), name="the waiter")
 
-    skip_if_deadlocks_go_unnoticed(host)
+    skip_if_deadlocks_are_not_named(host)
     with pytest.raises(Deadlock) as deadlock:
         host.run(main)
     [line] = [line for line in str(deadlock.value).splitlines() if "'the waiter'" in line]
