@@ -125,6 +125,11 @@ class _Channel:
                 raise in_use_elsewhere(end, self.home, here)
             self.home = here
 
+    def rest(self) -> None:
+        """Forget the loop if nobody waits. Sending to the buffer then need not look at one."""
+        if not self.waiting_senders and not self.waiting_receivers:
+            self.home = None
+
     def put(self, item: Any) -> bool:
         """Hand `item` to a receiver, or put it into the buffer; whether there was one, or room."""
         receiver = self.waiting_receivers.wake_first()
@@ -161,8 +166,7 @@ class _Channel:
             await waiting.waiter.park()
         finally:
             queue.discard(waiting)
-            if not self.waiting_senders and not self.waiting_receivers:
-                self.home = None
+            self.rest()
         if waiting.refusal is not None:
             try:
                 raise waiting.refusal
@@ -318,7 +322,9 @@ class SendChannel(_End, Generic[T_contra]):
             channel.buffer.append(item)
             return True
         channel.check_home(self, _backend(call))
-        return channel.put(item)
+        done = channel.put(item)
+        channel.rest()
+        return done
 
 
 class ReceiveChannel(_End, Generic[T_co]):
@@ -410,6 +416,7 @@ class ReceiveChannel(_End, Generic[T_co]):
         else:
             channel.check_home(self, _backend(call))
             if taken := channel.take():
+                channel.rest()
                 return taken
         if channel.senders == 0:
             raise EndOfChannel(NO_SENDERS)

@@ -571,6 +571,21 @@ async def test_a_channel_at_which_somebody_waits_to_send_is_refused_in_another_l
 
 
 @rule("S1")
+@pytest.mark.parametrize("side", ["sender", "receiver"])
+async def test_a_channel_belongs_to_no_loop_once_the_last_one_who_waited_was_served(side: str) -> None:
+    sender, receiver = channel[int](0)
+    with sender, receiver:
+        async with task_group() as tg:
+            tg.create_task(receiver.receive() if side == "receiver" else sender.send(1))
+            await settle()
+            if side == "receiver":
+                sender.send_nowait(1)
+            else:
+                receiver.receive_nowait()
+            await in_another_loop(lambda: sends_to_itself(sender, receiver))
+
+
+@rule("S1")
 async def test_a_channel_at_which_somebody_waits_is_refused_in_another_loop() -> None:
     sender, receiver = channel[int](0)
 
