@@ -31,7 +31,10 @@ _COORDINATION = {
     SET_EVENT: {"native": 1.0},
     **{title: {"native": 1.2} for title in HAND_OVER.values()},
     # of items per second at least 0.9 and twice as many
-    **{title: {"native": 1 / 0.9, "anyio": 1 / 2} for title in (*ITEM.values(), *ITEM_IN_TIME.values())},
+    **{
+        title: {"native": 1 / 0.9, "anyio": 1 / 2}
+        for title in (ITEM[0], ITEM[100], ITEM_IN_TIME[0], ITEM_IN_TIME[100])
+    },
 }
 _ON_ASYNCIO = {
     SPAWN_KEPT: {"native": 1.10, "anyio": 0.25},

@@ -349,9 +349,11 @@ def test_d2_where_the_stack_ends_the_error_is_about_the_stack() -> None:
 
 IMPORTED_LATER = """
 import asyncio, trio
-from interloop import current_backend
+from interloop import Lock, checkpoint, current_backend, deadline
 
 async def main():
+    async with Lock(), deadline(1):
+        await checkpoint()
     return current_backend()
 
 async def in_trio_asyncio():

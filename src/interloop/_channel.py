@@ -21,10 +21,9 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
-from dataclasses import dataclass
 from math import inf
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from ._checks import safe_repr
 from ._dispatch import current_backend as _backend
@@ -36,8 +35,7 @@ T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelStatistics:
+class ChannelStatistics(NamedTuple):
     """What `statistics()` of either end returns."""
 
     buffered: int

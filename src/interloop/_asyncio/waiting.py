@@ -128,7 +128,7 @@ callers: dict[int, asyncio.Task[Any]] = {}
 
 
 def current_owner() -> asyncio.Task[Any]:
-    task: asyncio.Task[Any] | None = current_task(current_loop())
+    task: asyncio.Task[Any] | None = current_task(asyncio.get_running_loop())
     if task is None:
         raise RuntimeError("no task runs here that could own it: call this in a task, not in a callback")
     if callers:
@@ -137,4 +137,5 @@ def current_owner() -> asyncio.Task[Any]:
     return task
 
 
-current_loop = asyncio.get_running_loop
+def current_loop() -> object:
+    return asyncio.get_running_loop()  # looked up here: trio-asyncio replaces it, when it is imported
