@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -284,6 +285,21 @@ def test_a_checkpoint_that_is_not_there() -> None:
     for number in (0, 2):
         with pytest.raises(ValueError, match=f"no checkpoint {number}: there are 1, from 1 on"):
             explore_cancellation(checkpoint, checkpoint=number)
+
+
+@pytest.mark.skipif(
+    not hasattr(gc, "freeze"), reason="this Python's collector cannot be told to look at less"
+)
+def test_each_run_collects_its_own_objects_alone() -> None:
+    before = gc.get_freeze_count()
+    frozen: list[int] = []
+
+    async def main() -> None:
+        frozen.append(gc.get_freeze_count())
+        await sleep(1)
+
+    explore_cancellation(main, host="asyncio")
+    assert min(frozen) > before
 
 
 def test_a_host_without_virtual_time() -> None:
