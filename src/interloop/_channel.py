@@ -195,7 +195,7 @@ class _End(ABC):
     def close(self) -> None: ...
 
     def statistics(self) -> ChannelStatistics:
-        """How full the channel is, and who is at it."""
+        """How full the channel is, how many ends are open, and how many tasks wait."""
         channel = self._channel
         return ChannelStatistics(
             buffered=len(channel.buffer),
@@ -253,7 +253,7 @@ class SendChannel(_End, Generic[T_contra]):
 
         Raises:
             BrokenChannel: every receiver is closed, now or while this waits (S7).
-            ClosedChannel: this end is closed, likewise.
+            ClosedChannel: this end is closed, now or while this waits.
             RuntimeError: tasks of another loop wait (S1).
             NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
         """
@@ -288,7 +288,7 @@ class SendChannel(_End, Generic[T_contra]):
     def close(self) -> None:
         """Send no more. Receivers get what is left, and then `EndOfChannel` if this was the last sender (S7).
 
-        Never suspends (S3). Again, it does nothing.
+        Never suspends (S3). Calling it again does nothing.
 
         Raises:
             RuntimeError: tasks of another loop wait (S1).
@@ -340,7 +340,7 @@ class ReceiveChannel(_End, Generic[T_co]):
 
         Raises:
             EndOfChannel: every sender is closed and nothing is left, now or while this waits (S7).
-            ClosedChannel: this end is closed, likewise.
+            ClosedChannel: this end is closed, now or while this waits.
             RuntimeError: tasks of another loop wait (S1).
             NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
         """
@@ -351,7 +351,7 @@ class ReceiveChannel(_End, Generic[T_co]):
 
         Raises:
             WouldBlock: there is none.
-            EndOfChannel: likewise, and every sender is closed (S7).
+            EndOfChannel: there is none, and every sender is closed (S7).
             ClosedChannel: this end is closed.
             RuntimeError: tasks of another loop wait (S1).
             NoAsyncContext: tasks wait, and no loop runs here.
@@ -383,7 +383,7 @@ class ReceiveChannel(_End, Generic[T_co]):
         """Receive no more.
 
         If this was the last receiver, sending raises `BrokenChannel`, and what is left is dropped (S7). Never
-        suspends (S3). Again, it does nothing.
+        suspends (S3). Calling it again does nothing.
 
         Raises:
             RuntimeError: tasks of another loop wait (S1).

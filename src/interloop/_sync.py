@@ -119,16 +119,22 @@ class _Acquirable(_Shared):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if exc_type is GeneratorExit and not self._is_home():
-            self._abandon()  # the coroutine is thrown away, after its loop
-        else:
+        if exc_type is not GeneratorExit:
             self.release()
+        elif self._is_home():
+            self._close()
+        else:
+            self._abandon()  # the coroutine is thrown away, after its loop
 
     def _is_home(self) -> bool:
         try:
             return _backend("release()").current_loop() is self._home
         except RuntimeError:
             return False
+
+    def _close(self) -> None:
+        """The block is closed, by whichever task: an asynchronous generator is by one of the loop's."""
+        self.release()
 
     @abstractmethod
     def _abandon(self) -> None:
@@ -152,7 +158,9 @@ class Event(_Shared):
         return self._set
 
     def set(self) -> None:
-        """Let all who wait go on, and those who will not wait; never suspends (S3). Again, it does nothing.
+        """Let all who wait go on; from now on nobody waits.
+
+        Never suspends (S3). Calling it again does nothing.
 
         Raises:
             RuntimeError: tasks of another loop wait (S1).
@@ -261,6 +269,9 @@ class Lock(_Acquirable):
             self._check_home(backend)
             self._owner = owner
 
+    def _close(self) -> None:
+        self._give_back(self._owner)
+
     def _in_use(self) -> bool:
         return self._owner is not None
 
@@ -304,7 +315,7 @@ class Semaphore(_Acquirable):
         return self._value == 0
 
     async def acquire(self) -> None:
-        """Take one; wait if there is none, else return without suspending (S3).
+        """Take 1 from the value; wait while that is 0, else return without suspending (S3).
 
         Raises:
             RuntimeError: tasks of another loop hold some or wait (S1).
@@ -321,10 +332,10 @@ class Semaphore(_Acquirable):
     __aenter__ = acquire
 
     def acquire_nowait(self) -> None:
-        """Take one, if there is one.
+        """Take 1 from the value, if that is not 0.
 
         Raises:
-            WouldBlock: there is none.
+            WouldBlock: it is 0.
             RuntimeError: tasks of another loop hold some or wait (S1).
             NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
         """
@@ -335,7 +346,7 @@ class Semaphore(_Acquirable):
         self._value -= 1
 
     def release(self) -> None:
-        """Hand one over to the task that has waited longest, or leave it free; never suspends (S3).
+        """Wake the task that has waited longest, or add 1 to the value; never suspends (S3).
 
         Raises:
             ValueError: there would be more than `max_value`.
@@ -583,7 +594,7 @@ class Condition(_Acquirable):
             self._lock._add(waiter, task, backend)
 
     def notify_all(self) -> None:
-        """Wake all who wait; errors as of `notify()`."""
+        """Wake all who wait. Raises what `notify()` raises."""
         self.notify(len(self._waiting))
 
     def _check_owner(self, call: str) -> Backend:

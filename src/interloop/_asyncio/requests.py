@@ -338,6 +338,20 @@ class Requests:
             self._held[task] = held
             held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
 
+    def release(self, task: asyncio.Task[Any]) -> None:
+        """Deliver what is held back to `task`, which runs and is about to wait: nothing is on its way to it.
+
+        A task whose waits are always over before its next turn is found at no open wait:
+
+            async for item in receiver:     # a channel of ours that somebody fills in every turn
+                ...
+        """
+        held = self._held.get(task)
+        if held is not None:
+            held.delivery.cancel()
+            held.turns = PATIENCE + 1
+            self._release(task)
+
     def _release(self, task: asyncio.Task[Any]) -> None:
         held = self._held[task]
         if task.done():

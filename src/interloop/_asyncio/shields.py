@@ -37,6 +37,7 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
     except BaseException as error:
         del callers[id(coro)]
         refuse(error, [coro])
+    callers[task] = caller  # a task factory may have wrapped `coro` in another one
     try:
         if task.done():
             clear_finished_frames(task)
@@ -49,7 +50,7 @@ async def shield(coro: Coroutine[Any, Any, T]) -> T:
             await _close_what_is_open(task, tree)
         return task.result()
     finally:
-        del callers[id(coro)]
+        del callers[id(coro)], callers[task]
         del task, caller  # G11: no cycle from an error through its traceback to this frame
 
 

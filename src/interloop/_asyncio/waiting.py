@@ -112,6 +112,7 @@ class Waiter(abc.Waiter):
             raise outside_of_tasks(self)
         requests = tree_of(loop).requests
         settled = requests.settled(task)
+        requests.release(task)
         try:
             await self._future
         except CancelledError as cancellation:
@@ -123,8 +124,9 @@ class Waiter(abc.Waiter):
             del task  # G11
 
 
-# S5: who waits for a shield, by the `id` of the coroutine in it, which need not be hashable
-callers: dict[int, asyncio.Task[Any]] = {}
+# S5: who waits for a shield, by the task in it; and by the `id` of its coroutine, which need not be hashable,
+# for the step that a task takes before it is known
+callers: dict[object, asyncio.Task[Any]] = {}
 
 
 def current_owner() -> asyncio.Task[Any]:
@@ -132,7 +134,7 @@ def current_owner() -> asyncio.Task[Any]:
     if task is None:
         raise RuntimeError("no task runs here that could own it: call this in a task, not in a callback")
     if callers:
-        while (caller := callers.get(id(task.get_coro()))) is not None:
+        while (caller := callers.get(task, callers.get(id(task.get_coro())))) is not None:
             task = caller
     return task
 

@@ -1025,6 +1025,62 @@ async def test_an_asynchronous_generator_that_is_closed_hands_over(make: Callabl
     assert not thing.locked()
 
 
+@rule("S2")
+async def test_an_asynchronous_generator_that_another_task_closes_leaves_its_lock_free() -> None:
+    lock = Lock()
+    log: list[str] = []
+
+    async def numbers() -> AsyncGenerator[int]:
+        async with lock:
+            yield 1
+
+    async with task_group() as tg:
+        generator = numbers()
+        assert await anext(generator) == 1
+        tg.create_task(hold(lock, log, "next"))
+        await settle()
+        tg.create_task(generator.aclose())
+    assert log == ["next"]
+    assert not lock.locked()
+
+
+@rule("S5", "S6", only="asyncio")
+async def test_the_owner_is_the_same_in_a_shield_if_a_task_factory_wraps_what_runs() -> None:
+    async def wrapped(coro: Any) -> Any:
+        return await coro
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
+        kwargs.pop("eager_start", None)
+        return asyncio.Task(wrapped(coro), loop=loop, **kwargs)
+
+    async def close() -> None:
+        await checkpoint()
+        lock.release()
+
+    async def wait() -> None:
+        async with condition:
+            await condition.wait()
+
+    lock, condition = Lock(), Condition()
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    loop.set_task_factory(factory)
+    try:
+        await lock.acquire()
+        await shield(close())
+        assert not lock.locked()
+        async with task_group() as tg:
+            task = tg.create_task(wait())
+            await settle()
+            async with condition:
+                task.cancel()
+                await settle()
+    finally:
+        loop.set_task_factory(before)
+    assert task.cancelled()
+    assert not condition.locked()
+
+
 @rule("S1", "S6")
 async def test_one_who_has_the_lock_by_a_notification_that_was_passed_on_holds_it_in_its_loop() -> None:
     lock = Lock()

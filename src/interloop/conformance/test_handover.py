@@ -953,9 +953,43 @@ async def take_from_one_who_does_not_pause() -> None:
         giver.cancel()
 
 
-@rule("C6", "C1", only="asyncio")
-@pytest.mark.parametrize("work", [exchange, take_from_one_who_does_not_pause], ids=lambda work: work.__name__)
-@pytest.mark.parametrize("how", ["its-group", "itself", "a-deadline", "held-back"])
+async def in_every_turn(give: Callable[[], object], take: Callable[[], Awaitable[object]]) -> None:
+    async def go_on_giving() -> None:
+        while True:
+            give()
+            await asyncio.sleep(0)
+
+    giver = asyncio.create_task(go_on_giving())
+    try:
+        while True:
+            await take()
+    finally:
+        giver.cancel()
+
+
+async def receive_what_comes_in_every_turn() -> None:
+    sender, receiver = channel[int](inf)
+    with sender, receiver:
+        await in_every_turn(lambda: sender.send_nowait(1), receiver.receive)
+
+
+async def acquire_what_is_released_in_every_turn() -> None:
+    semaphore = Semaphore(0)
+    await in_every_turn(semaphore.release, semaphore.acquire)
+
+
+@rule("C6", "C1", "S4", only="asyncio")
+@pytest.mark.parametrize(
+    "work",
+    [
+        exchange,
+        take_from_one_who_does_not_pause,
+        receive_what_comes_in_every_turn,
+        acquire_what_is_released_in_every_turn,
+    ],
+    ids=lambda work: work.__name__,
+)
+@pytest.mark.parametrize("how", ["its-group", "itself", "natively", "a-deadline", "held-back"])
 async def test_a_cancellation_reaches_tasks_that_never_pause(
     work: Callable[[], Coroutine[Any, Any, None]], how: str
 ) -> None:
@@ -978,6 +1012,8 @@ async def test_a_cancellation_reaches_tasks_that_never_pause(
                 await checkpoint()
             if how == "itself":
                 tasks[0].cancel()
+            elif how == "natively":
+                tasks[0].native.cancel()
             elif how == "a-deadline":
                 limit.reschedule(current_time())
             else:
