@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import end_to_end, floors, growth, idle
+from benchmarks import end_to_end, floors, idle
 from benchmarks.loops import Loop, installed_loops
 from benchmarks.measure import Round
 from benchmarks.operations import Line, lines
@@ -81,6 +81,9 @@ def test_requests(loop: Loop) -> None:
 
 @pytest.mark.parametrize("loop", LOOPS, ids=lambda loop: loop.name)
 def test_growth(loop: Loop) -> None:
+    pytest.importorskip("tracemalloc", reason="PyPy does not count what is allocated")
+    from benchmarks import growth
+
     peers = installed_peers(loop.backend)
     for _, by_size in growth.timed_curves(10, growth.FIT_FROM, 10, growth.FIT_FROM):
         for line in by_size.values():
