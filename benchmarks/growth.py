@@ -35,7 +35,7 @@ AT_ONCE = 100  # of what goes through one and the same thing
 
 # the titles of those with a budget of their own, or none
 CANCELLED_TASKS = "cancelled tasks"
-CANCELLED_WAITER = {at: f"waiters at {at}, of which the middle one is cancelled" for at in QUEUES}
+CANCELLED_WAITER = {at: f"waiters at {at}, cancelling the middle one" for at in QUEUES}
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Effort:
         largest_tree: how far that for cancelled tasks goes.
         largest_flow: how far that for items does.
         largest_traced: how far the curves of memory go.
-        children_through: how many children go through the group that is to stay flat, and waiters to a lock.
+        children_through: how many children go through one group, and how many waiters through one lock.
         request_seconds: of each round of requests.
         request_rounds: how many of them.
         import_rounds: how often the imports are measured, all packages in turns.

@@ -59,7 +59,7 @@ class _Waiting:
     def __init__(self, end: _End, waiter: Waiter, *items: Any) -> None:
         self.end = end
         self.waiter = waiter
-        self.items = [*items]  # what a sender has not got rid of yet, or a receiver has been handed
+        self.items = [*items]  # of a sender: not yet handed over; of a receiver: what it was handed
         self.refusal: Exception | None = None  # what its wait ends with in the place of success
 
 

@@ -82,7 +82,7 @@ class _Shared(ABC):
         return ()
 
     def _current_owner(self, call: str) -> Any:
-        """The current task, of which it is to be known whether it holds this."""
+        """The current task, as a holder of this is known."""
         try:
             return self._backend.current_owner()
         except (AttributeError, RuntimeError):  # nobody has held it; or another library runs here, or none
@@ -534,7 +534,7 @@ class Condition(_Acquirable):
     async def wait(self) -> None:
         """Release the lock, wait to be notified, and hold the lock again, also if this is cancelled (S6).
 
-        If it is cancelled before it has the lock, the notification is the next one's (S4).
+        If it is cancelled before it has the lock, it passes the notification on to the next task (S4).
 
         Raises:
             RuntimeError: this task does not hold the lock.

@@ -71,7 +71,7 @@ async def channels() -> None:
     assert_type(sender.statistics(), ChannelStatistics)
     await sender.send("one")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-    # what takes any int takes a bool, and what gives a bool gives an int
+    # a sender of ints is a sender of bools; a receiver of bools is a receiver of ints
     await sends_a_bool(sender)
     bools, received_bools = channel[bool](0)
     await receives_ints(received_bools)

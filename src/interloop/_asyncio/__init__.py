@@ -63,8 +63,9 @@ at once, as asyncio has it; when the group is left they come first (`TaskGroup._
 
 **park and unpark** (`waiting.Waiter`). A waiter is a future, which whoever wakes it completes. A cancellation
 that comes between that and the next step of the task would take away what was handed over. Ours does not come
-there (C1), and `park` holds one of the host's back and returns (S4). The inside of a shield is a task of its
-own; `waiting.callers` knows for whom, so that the owner of a lock is the same in there (S5).
+there (C1), and `park` holds one of the host's back and returns (S4). What is held back is delivered when the
+task begins its next `park`, at the latest: nothing is on its way to it there. The inside of a shield is a
+task of its own; `waiting.callers` says whose, so the owner of a lock is the same inside and outside (S5).
 
 Which function keeps which rule:
 

@@ -68,7 +68,7 @@ def has_undelivered_request(task: asyncio.Task[Any]) -> bool:
 
 
 def undelivered_message(task: asyncio.Task[Any]) -> Any:
-    """The message of a request of which `task` has not been told, if there is such a request."""
+    """The message of the request that `task` will be told of when it next runs, if there is one."""
     return getattr(task, "_cancel_message", None) if getattr(task, "_must_cancel", False) else None
 
 
@@ -187,10 +187,10 @@ def anyio_cancellation(innermost: AnyioScope | None) -> str | None:
 
 
 def anyio_delivered(task: asyncio.Task[Any], innermost: AnyioScope | None) -> str | None:
-    """The message of the cancellation that a scope of anyio has asked of `task`, shields or not.
+    """The message of a cancellation that anyio has already asked of `task`, even if a shield hides it here.
 
     Args:
-        innermost: of the scopes that are looked at.
+        innermost: the scope to begin with, on the way outwards.
     """
     for scope in _scopes(innermost):
         if scope._host_task is task and getattr(scope, "_pending_uncancellations", False):

@@ -89,17 +89,20 @@ class _Held:
         self.turns = 0  # in which the task was found at no open wait
         self.cancellation: CancelledError | None = None  # the last that came of the host's, if any came
 
-    def of_host(self, task: asyncio.Task[Any], around: AnyioScope | None) -> CancelledError | None:
-        """The host's, if any came, as the scopes of anyio know it, of which `around` is the innermost (N5).
+    def as_anyio_knows_it(self, task: asyncio.Task[Any], around: AnyioScope | None) -> CancelledError | None:
+        """The cancellation that came of the host's, with the message that scopes of anyio look for (N5).
 
-        A scope of anyio around that of the host takes what has no message of its own for somebody else's, and
-        its own request may have come before, and not come again inside a shield:
+        A scope of anyio lets a cancellation pass that does not carry its message. It may have asked already,
+        and it does not ask again while the task is inside a shield:
 
             with anyio.move_on_after(2):
                 async with asyncio.timeout(1):
                     await shield(sleep(3))              # holds both back
                     with anyio.CancelScope(shield=True):
                         await checkpoint()              # both arrive here, as one
+
+        Args:
+            around: the innermost scope of anyio to consider.
         """
         message = anyio_delivered(task, around)
         return self.cancellation if message is None else CancelledError(message)
@@ -192,7 +195,7 @@ class Requests:
         around = ours[-1]._anyio if ours else anyio_scope(task)
         message = anyio_cancellation(around)
         if message is None:
-            return None if held is None else held.of_host(task, around)
+            return None if held is None else held.as_anyio_knows_it(task, around)
         if error.args[:1] == (message,):
             return None
         return CancelledError(message)
@@ -270,10 +273,10 @@ class Requests:
             node._could_not_cancel(failure)
 
     def _message(self, node: Node, task: asyncio.Task[Any]) -> tuple[Any, ...]:
-        """What the request of `node` has to say: that of the host's which arrives in one with it."""
+        """The message for the request of `node`: that of the host's request, if the two arrive together."""
         held = self._take_held(task)
         if held is not None:
-            of_host = held.of_host(task, node._anyio)
+            of_host = held.as_anyio_knows_it(task, node._anyio)
             return () if of_host is None else of_host.args[:1]
         # one that `task` has not been told of would be replaced
         message = undelivered_message(task)
@@ -338,12 +341,12 @@ class Requests:
             self._held[task] = held
             held.delivery = asyncio.get_running_loop().call_soon(self._release, task)
 
-    def release(self, task: asyncio.Task[Any]) -> None:
-        """Deliver what is held back to `task`, which runs and is about to wait: nothing is on its way to it.
+    def deliver_held(self, task: asyncio.Task[Any]) -> None:
+        """Deliver what is held back to `task`, which is about to wait. Nothing is on its way to it yet.
 
-        A task whose waits are always over before its next turn is found at no open wait:
+        `_release` looks for a wait that is still open, and would find none here:
 
-            async for item in receiver:     # a channel of ours that somebody fills in every turn
+            async for item in receiver:     # somebody sends an item in every turn of the loop
                 ...
         """
         held = self._held.get(task)
@@ -368,7 +371,7 @@ class Requests:
             self._ask(ours, task)
         else:
             self._take_held(task)
-            of_host = held.of_host(task, anyio_scope(task))
+            of_host = held.as_anyio_knows_it(task, anyio_scope(task))
             if came and of_host is not None:
                 task.uncancel()  # the same request once more
                 task.cancel(*of_host.args[:1])

@@ -112,7 +112,7 @@ class Waiter(abc.Waiter):
             raise outside_of_tasks(self)
         requests = tree_of(loop).requests
         settled = requests.settled(task)
-        requests.release(task)
+        requests.deliver_held(task)
         try:
             await self._future
         except CancelledError as cancellation:
