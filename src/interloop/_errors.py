@@ -126,9 +126,14 @@ def used_from_elsewhere(call: str, owner: object, belongs_to: str, here: str, in
 
 def in_use_elsewhere(primitive: object, home: object, here: object) -> RuntimeError:
     return RuntimeError(
-        f"{primitive!r} was used in {here!r} while tasks of {home!r} hold it or wait for it; it may serve "
-        "one loop after another, but not two at once: make one for each"
+        f"{primitive!r} was used in {_shown(here)} while tasks of {_shown(home)} hold it or wait for it; it "
+        "may serve one loop after another, but not two at once: make one for each"
     )
+
+
+def _shown(loop: object) -> str:
+    """trio's token stands for a run of trio, and shows its insides."""
+    return "another trio.run()" if type(loop).__name__ == "TrioToken" else repr(loop)
 
 
 def timed_out(delay: float | None, when: float | None) -> str:

@@ -10,7 +10,8 @@ Invariants, whenever no code of this file runs:
 
 - Somebody waits only while there is nothing to be had: an event is not set, a lock is held, a semaphore is at
   0, all tokens of a limiter are borrowed.
-- `_home` is the loop of those who hold or wait. At rest, when nobody does, it means nothing (S1).
+- `_home` is the loop of those who hold or wait. At rest, when nobody does, it means nothing (S1). A lock is
+  in use while tasks wait in a condition under it, even if it is free; so a condition has no home of its own.
 """
 
 from __future__ import annotations
@@ -119,26 +120,14 @@ class _Acquirable(_Shared):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        if exc_type is not GeneratorExit:
-            self.release()
-        elif self._is_home():
+        if exc_type is GeneratorExit:
             self._close()
         else:
-            self._abandon()  # the coroutine is thrown away, after its loop
-
-    def _is_home(self) -> bool:
-        try:
-            return _backend("release()").current_loop() is self._home
-        except RuntimeError:
-            return False
-
-    def _close(self) -> None:
-        """The block is closed, by whichever task: an asynchronous generator is by one of the loop's."""
-        self.release()
+            self.release()
 
     @abstractmethod
-    def _abandon(self) -> None:
-        """Its loop has ended: nobody waits any more, and one who held it does no longer."""
+    def _close(self) -> None:
+        """Release it as its block is closed, which any task can do, and which is done after its loop too."""
 
 
 class Event(_Shared):
@@ -194,11 +183,12 @@ class Lock(_Acquirable):
     Owned by the task that acquired it, also inside its shields (S5). Handed over in the order of asking (S2).
     """
 
-    __slots__ = ("_owner",)
+    __slots__ = ("_away", "_owner")
 
     def __init__(self) -> None:
         super().__init__()
         self._owner: Any = None
+        self._away = 0  # how many tasks wait under it in conditions, and will want it again
 
     def locked(self) -> bool:
         """Whether a task holds it."""
@@ -261,23 +251,18 @@ class Lock(_Acquirable):
     def _give_back(self, owner: Any) -> None:
         (self._owner,) = self._wake_next() or (None,)
 
-    def _add(self, waiter: Waiter, owner: Any, backend: Backend) -> None:
+    def _add(self, waiter: Waiter, owner: Any) -> None:
         """Of a condition, which has notified `waiter`."""
         if self._owner is not None:
             self._waiting[waiter] = owner
         elif waiter.wake():
-            self._check_home(backend)
             self._owner = owner
 
     def _close(self) -> None:
         self._give_back(self._owner)
 
     def _in_use(self) -> bool:
-        return self._owner is not None
-
-    def _abandon(self) -> None:
-        self._waiting.clear()
-        self._owner = None
+        return self._owner is not None or self._away > 0
 
     def _state(self) -> str:
         return "unlocked" if self._owner is None else f"held by {_name(self._owner)}"
@@ -366,9 +351,8 @@ class Semaphore(_Acquirable):
     def _in_use(self) -> bool:
         return self._value < self._initial or bool(self._waiting)
 
-    def _abandon(self) -> None:
-        self._waiting.clear()
-        self._value += 1
+    def _close(self) -> None:
+        self._give_back(None)
 
     def _state(self) -> str:
         return f"value={self._value}"
@@ -479,9 +463,15 @@ class Limiter(_Acquirable):
     def _in_use(self) -> bool:
         return bool(self._owners)
 
-    def _abandon(self) -> None:
-        self._waiting.clear()
-        self._owners.pop()  # whoever it was of: none of them lives
+    def _close(self) -> None:
+        try:
+            at_home = self._backend.current_loop() is self._home
+        except RuntimeError:
+            at_home = False
+        if at_home:
+            self.release()  # whose the token is that another task closes cannot be known: an error
+        else:
+            self._give_back(next(iter(self._owners)))  # whosever it is: none of these tasks runs
 
     def _hand_out(self) -> None:
         while len(self._owners) < self._total and (woken := self._wake_next()):
@@ -515,16 +505,12 @@ class Condition(_Acquirable):
 
     async def acquire(self) -> None:
         """As `Lock.acquire()`."""
-        if self._waiting:
-            self._check_home(_backend("Condition.acquire()"))
         await self._lock.acquire()
 
     __aenter__ = acquire
 
     def acquire_nowait(self) -> None:
         """As `Lock.acquire_nowait()`."""
-        if self._waiting:
-            self._check_home(_backend("Condition.acquire_nowait()"))
         self._lock.acquire_nowait()
 
     def release(self) -> None:
@@ -543,26 +529,29 @@ class Condition(_Acquirable):
         backend = self._check_owner("wait()")
         lock, task, waiter = self._lock, self._lock._owner, backend.Waiter()
         self._waiting[waiter] = task
+        lock._away += 1
         lock.release()
         try:
             await waiter.park()
         except GeneratorExit:
-            self._gone(waiter, backend)
+            self._gone(waiter)
             if waiter.woken:
                 lock._give_back(task)
             raise
         except BaseException:
-            self._gone(waiter, backend)
+            self._gone(waiter)
             await (backend.shield(lock.acquire()) if lock.locked() else lock.acquire())
             raise
+        finally:
+            lock._away -= 1
 
-    def _gone(self, waiter: Waiter, backend: Backend) -> None:
+    def _gone(self, waiter: Waiter) -> None:
         """It waits no more, and has not had what it waited for: if it was notified, another one is (S4)."""
         if waiter in self._waiting:
             del self._waiting[waiter]
         else:
             self._lock._waiting.pop(waiter, None)
-            self._notify(1, backend)
+            self._notify(1)
 
     async def wait_for(self, predicate: Callable[[], T]) -> T:
         """Wait until `predicate()` is true, asking now and after each notification, and return its answer.
@@ -585,13 +574,14 @@ class Condition(_Acquirable):
             NoAsyncContext, UnsupportedBackend: no backend runs here (D2).
         """
         _check_int(n, "notify()", 0)
-        self._notify(n, self._check_owner("notify()"))
+        self._check_owner("notify()")
+        self._notify(n)
 
-    def _notify(self, n: int, backend: Backend) -> None:
+    def _notify(self, n: int) -> None:
         """Let `n` of those who wait wait for the lock; one that was cancelled passes it on (`_gone`)."""
         for _ in range(min(n, len(self._waiting))):
             waiter, task = self._waiting.popitem(last=False)
-            self._lock._add(waiter, task, backend)
+            self._lock._add(waiter, task)
 
     def notify_all(self) -> None:
         """Wake all who wait. Raises what `notify()` raises."""
@@ -601,15 +591,10 @@ class Condition(_Acquirable):
         backend = _backend(f"Condition.{call}")
         if backend.current_owner() is not self._lock._owner:
             raise RuntimeError(f"{call} on {self!r} in a task that does not hold its lock")
-        self._check_home(backend)
         return backend
 
-    def _is_home(self) -> bool:
-        return self._lock._is_home()
-
-    def _abandon(self) -> None:
-        self._waiting.clear()
-        self._lock._abandon()
+    def _close(self) -> None:
+        self._lock._close()
 
     def _state(self) -> str:
         return self._lock._state()

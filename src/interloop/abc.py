@@ -371,7 +371,7 @@ class Waiter(ABC):
 
         Returns:
             Whether this has ended it. If not, it has ended before, or the task is cancelled and on its way
-            out.
+            out, or its loop has ended.
         """
 
     @abstractmethod

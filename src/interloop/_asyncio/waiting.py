@@ -99,7 +99,7 @@ class Waiter(abc.Waiter):
         self.woken = False
 
     def wake(self) -> bool:
-        if self._future.done():
+        if self._future.done() or self._future.get_loop().is_closed():
             return False
         self.woken = True
         self._future.set_result(None)

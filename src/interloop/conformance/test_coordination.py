@@ -278,16 +278,11 @@ async def test_a_condition_that_is_waited_for_is_not_used_in_another_loop() -> N
     condition = Condition(lock)
 
     async def intrude() -> None:
-        with pytest.raises(RuntimeError, match="not two at once"):
-            await condition.acquire()
-        with pytest.raises(RuntimeError, match="not two at once"):
-            condition.acquire_nowait()
-        async with lock:
-            for call in (condition.notify, condition.notify_all):
-                with pytest.raises(RuntimeError, match="not two at once"):
-                    call()
+        for thing in (condition, lock):
             with pytest.raises(RuntimeError, match="not two at once"):
-                await condition.wait()
+                await thing.acquire()
+            with pytest.raises(RuntimeError, match="not two at once"):
+                thing.acquire_nowait()
 
     async def wait() -> None:
         async with condition:
@@ -387,12 +382,42 @@ async def test_a_condition_is_free_of_tasks_that_are_thrown_away_with_their_loop
         loop = asyncio.new_event_loop()
         loop.run_until_complete(main())
         loop.close()
-        coros[1].close()
 
     in_a_thread(run_and_leave)
+    for coro in coros:
+        coro.close()
     assert "unlocked]" in repr(condition)
     async with condition:
         condition.notify_all()
+
+
+@rule("S1", "S2", only="asyncio")
+@each
+async def test_a_block_that_is_closed_between_two_runs_of_its_loop_hands_over(
+    make: Callable[[], Acquirable],
+) -> None:
+    thing = make()
+    log: list[str] = []
+
+    async def hold_for_ever() -> None:
+        async with thing:
+            await sleep_forever()
+
+    def run_twice() -> None:
+        loop = asyncio.new_event_loop()
+        coro = hold_for_ever()
+        holder = loop.create_task(coro)
+        holder._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.run_until_complete(asyncio.sleep(0))
+        waiter = loop.create_task(hold(thing, log, "next"))
+        loop.run_until_complete(asyncio.sleep(0))
+        coro.close()
+        loop.run_until_complete(waiter)
+        loop.close()
+
+    in_a_thread(run_twice)
+    assert log == ["next"]
+    assert not thing.locked()
 
 
 # S2: first come, first served
@@ -1082,7 +1107,7 @@ async def test_the_owner_is_the_same_in_a_shield_if_a_task_factory_wraps_what_ru
 
 
 @rule("S1", "S6")
-async def test_one_who_has_the_lock_by_a_notification_that_was_passed_on_holds_it_in_its_loop() -> None:
+async def test_a_lock_stays_in_its_loop_while_a_notification_is_passed_on() -> None:
     lock = Lock()
     condition = Condition(lock)
     log: list[int] = []
@@ -1094,11 +1119,11 @@ async def test_one_who_has_the_lock_by_a_notification_that_was_passed_on_holds_i
         async with condition:
             condition.notify()
             tasks[0].cancel()
-        await in_another_loop(lambda: hold(lock))  # which is free for a moment
-        await checkpoint()
-        for _ in range(2):
-            tg.create_task(hold(lock))
+        assert not lock.locked()
+        with pytest.raises(RuntimeError, match="not two at once"):
+            await in_another_loop(lambda: hold(lock))
     assert log == [1]
+    await in_another_loop(lambda: hold(lock))
 
 
 @rule("S6", "S4", only="asyncio")
