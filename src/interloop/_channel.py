@@ -194,6 +194,19 @@ class _End(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
+    @abstractmethod
+    def _left(self) -> None:
+        """This end is closed now; those who wait for it are told."""
+
+    def _check_close(self) -> None:
+        if self._channel.home is not None and not self._closed:
+            self._channel.check_home(self, _backend("close()"))
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._left()
+
     def statistics(self) -> ChannelStatistics:
         """How full the channel is, how many ends are open, and how many tasks wait."""
         channel = self._channel
@@ -212,7 +225,10 @@ class _End(ABC):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self.close()
+        if exc_type is GeneratorExit:
+            self._close()  # the coroutine is thrown away, perhaps after its loop
+        else:
+            self.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -220,7 +236,7 @@ class _End(ABC):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self.close()
+        self.__exit__(exc_type, exc, tb)
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
@@ -294,12 +310,11 @@ class SendChannel(_End, Generic[T_contra]):
             RuntimeError: tasks of another loop wait (S1).
             NoAsyncContext: tasks wait, and no loop runs here.
         """
-        if self._closed:
-            return
+        self._check_close()
+        self._close()
+
+    def _left(self) -> None:
         channel = self._channel
-        if channel.home is not None:
-            channel.check_home(self, _backend("close()"))
-        self._closed = True
         channel.senders -= 1
         channel.waiting_senders.refuse(ClosedChannel, f"send() on {self!r}, which was closed", self)
         if channel.senders == 0:
@@ -389,12 +404,11 @@ class ReceiveChannel(_End, Generic[T_co]):
             RuntimeError: tasks of another loop wait (S1).
             NoAsyncContext: tasks wait, and no loop runs here.
         """
-        if self._closed:
-            return
+        self._check_close()
+        self._close()
+
+    def _left(self) -> None:
         channel = self._channel
-        if channel.home is not None:
-            channel.check_home(self, _backend("close()"))
-        self._closed = True
         channel.receivers -= 1
         channel.waiting_receivers.refuse(ClosedChannel, f"receive() on {self!r}, which was closed", self)
         if channel.receivers == 0:

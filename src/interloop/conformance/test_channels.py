@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 import warnings
 import weakref
+from collections.abc import Coroutine
 from math import inf, nan
 from typing import Any
 
@@ -33,6 +35,7 @@ from interloop.conformance._helpers import needs_anyio, settle, skip_if_deadlock
 from interloop.conformance.test_coordination import (
     FOREIGN,
     Cancel,
+    in_a_thread,
     in_another_loop,
     turns_of_the_loop,
 )
@@ -568,6 +571,43 @@ async def test_a_channel_at_which_somebody_waits_to_send_is_refused_in_another_l
             await in_another_loop(intrude)
             assert [await receiver.receive(), await receiver.receive()] == [1, 2]
         await in_another_loop(lambda: sends_to_itself(sender, receiver))
+
+
+@rule("S1", "S7", only="asyncio")
+@pytest.mark.parametrize("first", [0, 1])
+async def test_ends_are_closed_with_tasks_that_are_thrown_away_with_their_loop(first: int) -> None:
+    one, other = channel[int](0), channel[int](0)
+    coros: list[Coroutine[Any, Any, None]] = []
+
+    async def send() -> None:
+        with one[0]:
+            await one[0].send(1)
+
+    async def receive() -> None:
+        async with other[1]:
+            await other[1].receive()
+
+    async def main() -> None:
+        coros.extend([send(), receive()])
+        for coro in coros:
+            task = asyncio.create_task(coro)
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+
+    def run_and_leave() -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(main())
+        loop.close()
+        coros[first].close()
+
+    in_a_thread(run_and_leave)
+    coros[1 - first].close()
+    with pytest.raises(EndOfChannel):
+        one[1].receive_nowait()
+    with pytest.raises(BrokenChannel):
+        other[0].send_nowait(1)
+    for end in (*one, *other):
+        end.close()
 
 
 @rule("S1")
