@@ -290,7 +290,7 @@ class SendChannel(_End, Generic[T_contra]):
             NoAsyncContext: tasks wait, and no loop runs here.
         """
         if not self._try(item, "send_nowait()"):
-            raise WouldBlock(f"{self!r} is full, and nobody waits to receive")
+            raise WouldBlock(f"{self!r} has no room, and nobody waits to receive")
 
     def clone(self) -> SendChannel[T_contra]:
         """Another sender to the same channel, closed by itself.

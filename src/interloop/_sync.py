@@ -86,8 +86,9 @@ class _Shared(ABC):
         """The current task, as a holder of this is known."""
         try:
             return self._backend.current_owner()
-        except (AttributeError, RuntimeError):  # nobody has held it; or another library runs here, or none
-            return _backend(call).current_owner()
+        except (AttributeError, RuntimeError):
+            pass  # nobody has held it; or another library runs here, or none
+        return _backend(call).current_owner()
 
     def _give_back(self, owner: Any) -> None:  # noqa: B027  an event has nothing to give back
         """What `owner` holds is free, or the next one's."""

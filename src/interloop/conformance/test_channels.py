@@ -574,21 +574,20 @@ async def test_a_channel_at_which_somebody_waits_to_send_is_refused_in_another_l
 
 
 @rule("S1", "S7", only="asyncio")
-@pytest.mark.parametrize("first", [0, 1])
-async def test_ends_are_closed_with_tasks_that_are_thrown_away_with_their_loop(first: int) -> None:
-    one, other = channel[int](0), channel[int](0)
-    coros: list[Coroutine[Any, Any, None]] = []
+@pytest.mark.parametrize("kind", ["with", "async with"])
+async def test_an_end_is_closed_with_a_task_that_is_thrown_away_with_its_loop(kind: str) -> None:
+    sender, receiver = channel[int](0)
+    coros: list[Coroutine[Any, Any, object]] = []
 
-    async def send() -> None:
-        with one[0]:
-            await one[0].send(1)
-
-    async def receive() -> None:
-        async with other[1]:
-            await other[1].receive()
+    async def hold() -> None:
+        if kind == "with":
+            with sender:
+                await sleep_forever()
+        async with sender:
+            await sleep_forever()
 
     async def main() -> None:
-        coros.extend([send(), receive()])
+        coros.extend([hold(), receiver.receive()])
         for coro in coros:
             task = asyncio.create_task(coro)
             task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -598,16 +597,26 @@ async def test_ends_are_closed_with_tasks_that_are_thrown_away_with_their_loop(f
         loop = asyncio.new_event_loop()
         loop.run_until_complete(main())
         loop.close()
-        coros[first].close()
+        coros[0].close()  # while the other one waits
 
     in_a_thread(run_and_leave)
-    coros[1 - first].close()
-    with pytest.raises(EndOfChannel):
-        one[1].receive_nowait()
-    with pytest.raises(BrokenChannel):
-        other[0].send_nowait(1)
-    for end in (*one, *other):
-        end.close()
+    assert sender.statistics().open_senders == 0
+    coros[1].close()
+    with receiver, pytest.raises(EndOfChannel):
+        receiver.receive_nowait()
+
+
+@rule("S1", "S7")
+async def test_to_close_an_end_again_does_nothing_anywhere() -> None:
+    sender, receiver = channel[int](0)
+    other = sender.clone()
+    other.close()
+    with sender, receiver:
+        async with task_group() as tg:
+            tg.create_task(receiver.receive())
+            await settle()
+            in_a_thread(other.close)
+            await sender.send(1)
 
 
 @rule("S1")
