@@ -601,13 +601,13 @@ class Condition(_Acquirable):
         return self._lock._state()
 
 
-def _check_int(value: object, argument: str, least: int) -> None:
+def _check_int(value: object, argument: str, least: int, others: str = "") -> None:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{argument} expects an integer, got {safe_repr(value)}")
+        raise TypeError(f"{argument} expects an integer, {others}got {safe_repr(value)}")
     if value < least:
         raise ValueError(f"{argument} expects at least {least}, got {safe_repr(value)}")
 
 
 def _check_total(value: object, argument: str) -> None:
     if value != inf:
-        _check_int(value, argument, 1)
+        _check_int(value, argument, 1, "or math.inf, ")

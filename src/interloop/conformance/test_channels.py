@@ -392,7 +392,7 @@ async def test_what_never_waits_works_in_callbacks_or_says_that_it_would(capacit
             receiver.receive_nowait()
         for number in range(capacity):
             sender.send_nowait(number)
-        with pytest.raises(WouldBlock, match="full"):
+        with pytest.raises(WouldBlock, match="no room"):
             sender.send_nowait(42)
         log += [receiver.receive_nowait() for _ in range(capacity)]
         async with task_group() as tg:
