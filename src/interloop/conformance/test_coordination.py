@@ -1210,9 +1210,9 @@ async def test_a_condition_is_used_under_its_lock() -> None:
         (lambda: Semaphore(2, max_value=1), ValueError, "max_value=) expects at least 2, got 1"),
         (lambda: Semaphore(2, max_value=2.5), TypeError, "expects an integer, got 2.5"),  # type: ignore[arg-type]
         (lambda: Limiter(0), ValueError, "Limiter(total) expects at least 1, got 0"),
-        (lambda: Limiter(nan), TypeError, "Limiter(total) expects an integer, got nan"),
-        (lambda: Limiter(1.5), TypeError, "Limiter(total) expects an integer, got 1.5"),
-        (lambda: Limiter("1"), TypeError, "Limiter(total) expects an integer, got '1'"),  # type: ignore[arg-type]
+        (lambda: Limiter(nan), TypeError, "Limiter(total) expects an integer, or math.inf, got nan"),
+        (lambda: Limiter(1.5), TypeError, "Limiter(total) expects an integer, or math.inf, got 1.5"),
+        (lambda: Limiter("1"), TypeError, "Limiter(total) expects an integer, or math.inf, got '1'"),  # type: ignore[arg-type]
         (lambda: Condition(Semaphore(1)), TypeError, "Condition(lock) expects an interloop.Lock"),  # type: ignore[arg-type]
     ],
 )
