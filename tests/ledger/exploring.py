@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,15 +26,18 @@ from .acts import (
 from .reference import ANYIO, Kind
 
 # Each to a length of its own: all acts together do not get as far as the longest sequences that matter.
+# An older asyncio.timeout lets CancelledError out if a request that it did not make is counted.
+TIMEOUT = (Kind.TIMEOUT,) if sys.version_info >= (3, 11, 3) else ()
+
 ALPHABETS = {
     "everything": Alphabet(
-        (Kind.GROUP, Kind.DEADLINE, Kind.TIMEOUT),
+        (Kind.GROUP, Kind.DEADLINE, *TIMEOUT),
         frozenset({ASK, TAKE_BACK, CHECKPOINT, YIELD, WAIT, SHIELD, RAISE}),
         short=4,
         long=5,
     ),
     "shields": Alphabet(
-        (Kind.DEADLINE, Kind.TIMEOUT), frozenset({ASK, TAKE_BACK, CHECKPOINT, SHIELD}), short=5, long=6
+        (Kind.DEADLINE, *TIMEOUT), frozenset({ASK, TAKE_BACK, CHECKPOINT, SHIELD}), short=5, long=6
     ),
     "errors": Alphabet(
         (Kind.GROUP, Kind.DEADLINE), frozenset({ASK, TAKE_BACK, CHECKPOINT, RAISE}), short=4, long=6

@@ -670,7 +670,9 @@ async def test_what_is_held_back_outside_of_a_shield_of_anyio_outlasts_the_scope
 
     ways: list[Way] = [a_deadline_that_expires, a_deadline_that_has_expired]
     ways += [a_group_that_is_cancelled, a_group_that_was_cancelled, one_that_is_held_back_too]
-    ways += [a_native_timeout, an_anyio_scope]
+    ways += [an_anyio_scope]
+    if current_backend() == "trio" or sys.version_info >= (3, 11, 3):
+        ways.append(a_native_timeout)  # older ones let CancelledError out if another request is counted
     if current_backend() == "asyncio":
         ways.append(a_group_that_another_task_cancels_in_the_same_turn)
     complaints: dict[str, Any] = {}
