@@ -41,11 +41,12 @@ def main() -> int:
     )
     differ = 0
     spawn = multiprocessing.get_context("spawn")
-    # The hosts collect garbage after each run: not that of the imports, too, which takes twice as long as the
-    # programs.
+    # A host collects garbage after each run. Frozen, what the imports made is not searched every time, which
+    # took twice as long as the programs. PyPy cannot freeze.
+    freeze = getattr(gc, "freeze", None)
     with (
         Progress() as progress,
-        ProcessPoolExecutor(arguments.jobs, mp_context=spawn, initializer=gc.freeze) as pool,
+        ProcessPoolExecutor(arguments.jobs, mp_context=spawn, initializer=freeze) as pool,
     ):
         bar = progress.add_task("programs", total=len(seeds))
         chunks = [seeds[first : first + SEEDS_AT_ONCE] for first in range(0, len(seeds), SEEDS_AT_ONCE)]
